@@ -1,0 +1,75 @@
+package message
+
+import "bytes"
+
+// Data appends to dst what the data lines of one raw server-sent event stand for, joined by line feeds (HTML Living Standard, server-sent
+// events), and returns the extended slice. ok is false when the event has no data line, as comments have none, or only empty ones: such an
+// event isn't dispatched. Lines end in LF, CR or CRLF; dst never aliases event.
+func Data(dst, event []byte) (data []byte, ok bool) {
+	start, lines := len(dst), 0
+	for len(event) > 0 {
+		var value []byte
+		var is bool
+		if value, event, is = field(event, "data"); !is {
+			continue
+		}
+		if lines++; lines > 1 {
+			dst = append(dst, '\n')
+		}
+		dst = append(dst, value...)
+	}
+	return dst, len(dst) > start
+}
+
+// HasID reports whether a raw event carries an id, so that its stream can be resumed after it (MCP up to 2025-11-25).
+func HasID(event []byte) bool { return len(ID(event)) > 0 }
+
+// ID returns the id of a raw event, a subslice of it; nil when it has none. The last id line counts; one with a NUL is ignored.
+func ID(event []byte) (id []byte) {
+	for len(event) > 0 {
+		var value []byte
+		var is bool
+		if value, event, is = field(event, "id"); is && bytes.IndexByte(value, 0) < 0 {
+			id = value
+		}
+	}
+	return id
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// field takes the first line off event and returns its value if it is of that name.
+func field(event []byte, name string) (value, rest []byte, is bool) {
+	line, rest := cutLine(event)
+	line = bytes.TrimPrefix(line, byteOrderMark)
+	if len(line) < len(name) || string(line[:len(name)]) != name {
+		return nil, rest, false
+	}
+	value = line[len(name):]
+	if len(value) == 0 {
+		return value, rest, true
+	}
+	if value[0] != ':' {
+		return nil, rest, false
+	}
+	value = value[1:]
+	if len(value) > 0 && value[0] == ' ' {
+		value = value[1:]
+	}
+	return value, rest, true
+}
+
+// cutLine splits after the first CR or LF. Of a CRLF the LF then makes an empty line, which says nothing within one event.
+func cutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		i = len(b)
+	}
+	if cr := bytes.IndexByte(b[:i], '\r'); cr >= 0 {
+		i = cr
+	}
+	if i == len(b) {
+		return b, nil
+	}
+	return b[:i], b[i+1:]
+}

@@ -1,0 +1,67 @@
+package message
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+// fault puts a failed scan into words.
+func (c *cursor) fault() *fault.Error {
+	switch c.fail {
+	case deep:
+		return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.TooLarge, Code: fault.CodeInvalidRequest, Status: http.StatusBadRequest,
+			Message: "the JSON is nested deeper than " + strconv.Itoa(c.limit) + " levels",
+			Hint:    "flatten the message, or raise spec.limits.depth in Settings"}
+	case repeated, repeatedID:
+		return invalid("a name occurs twice in one object, at the root, in params or in _meta")
+	case unsound:
+		return invalid("a name at the root, in params or in _meta isn't valid Unicode")
+	case notRPC:
+		return invalid(`the message needs "jsonrpc": "2.0"`)
+	}
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Code: fault.CodeParse, Status: http.StatusBadRequest,
+		Message: "the body isn't valid JSON; the trouble is near byte " + strconv.Itoa(min(c.i, len(c.b)))}
+}
+
+// invalid is JSON that isn't a JSON-RPC message: -32600.
+func invalid(msg string) *fault.Error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Code: fault.CodeInvalidRequest, Status: http.StatusBadRequest,
+		Message: msg}
+}
+
+// badMeta is a request of 2026-07-28 without the _meta it needs: -32602.
+func badMeta(field string) *fault.Error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Code: fault.CodeInvalidParams, Status: http.StatusBadRequest,
+		Message: "params._meta needs a valid " + field, Hint: "MCP 2026-07-28 requires it on every request"}
+}
+
+// disagree is a header that doesn't match the body, or is missing or malformed: -32020.
+func disagree(msg string) *fault.Error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Mismatch, Code: fault.CodeHeaderMismatch, Status: http.StatusBadRequest,
+		Message: msg}
+}
+
+// unsupported is a revision that isn't spoken here: -32022.
+func unsupported(supported []string, requested string) *fault.Error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Unsupported, Code: fault.CodeVersion, Status: http.StatusBadRequest,
+		Message: "this protocol version isn't supported", Data: VersionData(supported, requested)}
+}
+
+// VersionData returns the members that data of a -32022 error has, for fault.Error.Data. Of requested at most 256 bytes are echoed.
+func VersionData(supported []string, requested string) string {
+	if len(requested) > 256 {
+		requested = strings.ToValidUTF8(requested[:256], "")
+	}
+	b := []byte(`"supported":[`)
+	for i, v := range supported {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendQuoted(b, v)
+	}
+	b = append(b, `],"requested":`...)
+	return string(appendQuoted(b, requested))
+}

@@ -1,0 +1,149 @@
+package table
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// Outcome is what became of an object that wasn't simply applied.
+type Outcome struct {
+	Key confset.Key
+	// Rejected: this version of the object is not served. False: it is, with a warning.
+	Rejected bool
+	// Field is its path, like spec.endpoints[0].url; empty when the object as a whole is meant.
+	Field string
+	// Text says what is wrong and how to fix it, without secrets.
+	Text string
+}
+
+// Check compiles one object as Apply would, in every region at once, and returns what would stand against it. It is pure. What depends
+// on other objects (two API keys with one hash) it can't see.
+func Check(obj confset.Object) []Outcome {
+	return compile(obj, "").outs
+}
+
+// result is what became of one object: at most one of the pointers is set, none when it was rejected or its kind is unknown.
+type result struct {
+	server   *Server
+	key      *Principal
+	settings *Settings
+	ring     *Ring
+	outs     []Outcome
+}
+
+// compile turns a body into what is served. A panic in it is a fault of this version: it costs the object, not the process.
+func compile(obj confset.Object, region string) (r result) {
+	n := notes{key: obj.Key}
+	defer func() {
+		if recover() != nil {
+			n.reject("", "compiling it failed inside this version of the data plane; upgrade it or change the object back")
+		}
+		if n.rejected {
+			r = result{}
+		}
+		r.outs = n.outs
+	}()
+	switch obj.Key.Kind {
+	case kindServer:
+		r.server = compileServer(obj, region, &n)
+	case kindKey:
+		r.key = compileKey(obj, &n)
+	case kindSettings:
+		r.settings = compileSettings(obj, &n)
+	case kindRing:
+		r.ring = compileRing(obj, &n)
+	default:
+		n.warn("", "kind not known to this version; upgrade the data plane to use it")
+	}
+	return r
+}
+
+// parallelFrom is the number of objects from which compiling is spread over all processors.
+const parallelFrom = 256
+
+// compileAll compiles every object, in order.
+func compileAll(objs []confset.Object, region string) []result {
+	out := make([]result, len(objs))
+	workers := 1
+	if len(objs) >= parallelFrom {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	var wg sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		wg.Go(func() { compileSome(objs, region, out, w, workers) })
+	}
+	compileSome(objs, region, out, 0, workers)
+	wg.Wait()
+	return out
+}
+
+// compileSome compiles one contiguous share of the objects.
+func compileSome(objs []confset.Object, region string, out []result, share, shares int) {
+	for i := len(objs) * share / shares; i < len(objs)*(share+1)/shares; i++ {
+		out[i] = compile(objs[i], region)
+	}
+}
+
+// notes collects the outcomes of one object.
+type notes struct {
+	key      confset.Key
+	outs     []Outcome
+	rejected bool
+}
+
+func (n *notes) reject(field, format string, args ...any) {
+	n.outs = append(n.outs, Outcome{Key: n.key, Rejected: true, Field: field, Text: fmt.Sprintf(format, args...)})
+	n.rejected = true
+}
+
+func (n *notes) warn(field, format string, args ...any) {
+	n.outs = append(n.outs, Outcome{Key: n.key, Field: field, Text: fmt.Sprintf(format, args...)})
+}
+
+// named is what every kind's message has.
+type named interface {
+	proto.Message
+	GetName() string
+}
+
+// decode reads a body into m and checks that it is the object its key says.
+func decode(obj confset.Object, m named, n *notes) bool {
+	if err := proto.Unmarshal(obj.Body, m); err != nil {
+		n.reject("", "the body is not a valid %s message; write the object again", m.ProtoReflect().Descriptor().Name())
+		return false
+	}
+	if m.GetName() != obj.Key.Name {
+		n.reject("name", "is not the name the object is stored under; write the object again")
+		return false
+	}
+	if holdsUnknown(m.ProtoReflect()) {
+		n.warn("", "has fields not known to this version, which have no effect here; upgrade the data plane to use them")
+	}
+	return true
+}
+
+// holdsUnknown reports whether a message or one inside it has fields this version doesn't know.
+func holdsUnknown(m protoreflect.Message) (found bool) {
+	if len(m.GetUnknown()) > 0 {
+		return true
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.Message() == nil || fd.IsMap():
+		case fd.IsList():
+			for i := range v.List().Len() {
+				found = found || holdsUnknown(v.List().Get(i).Message())
+			}
+		default:
+			found = found || holdsUnknown(v.Message())
+		}
+		return !found
+	})
+	return found
+}

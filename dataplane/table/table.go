@@ -1,0 +1,141 @@
+// Package table is the compiled config a data plane serves from.
+//
+// It promises that a *Table never changes: a request loads it once and sees one config to its end. Apply makes the next version from what
+// changed and shares the rest, so that one changed object costs the same among ten and among 100,000. No object can spoil the others: a
+// bad server, settings or sealing ring keeps its last good version, a bad API key is gone (fails closed), and each comes back as an
+// Outcome that names field and problem without a secret. What a rejected object was before lives in memory only: a process that starts on
+// a set whose newest version of a server is bad has no good one to keep.
+//
+// It refuses to decide about requests: expiry, limits and rights are read here and enforced by the stages of request/.
+package table
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// Kinds this version compiles, as in confset.Key.Kind.
+const (
+	kindServer   = "server"
+	kindKey      = "apikey"
+	kindSettings = "settings"
+	kindRing     = "sealingring"
+)
+
+// Config is what a table needs to know about its process.
+type Config struct {
+	// Region decides which endpoint of a server is used. Empty: only endpoints without regions.
+	Region string
+	// Static principals come from the process, not from config: the master key, for example. They win over API keys with the same hash.
+	Static []*Principal
+}
+
+// Version says which desired set a table was made from.
+type Version struct {
+	Revision int64  // of the store
+	Epoch    string // of the store
+	Digest   confset.Digest
+}
+
+// Table is one immutable version of the compiled config.
+type Table struct {
+	cfg     Config
+	version Version
+
+	settings   *Settings
+	servers    shards[string, *Server]
+	keys       shards[string, *Principal] // by name; also those that lost their hash to another
+	principals shards[[32]byte, *Principal]
+	claims     map[[32]byte][]string // names of all API keys with a hash that more than one claims, in order
+	rings      map[string]*Ring      // by purpose
+
+	notes    shards[confset.Key, []Outcome] // standing outcomes
+	rejected int                            // objects in notes that are rejected
+}
+
+// New returns the table of the empty config: built-in settings, no server, no caller but the static ones.
+func New(cfg Config) *Table {
+	t := &Table{
+		cfg:        cfg,
+		version:    Version{Digest: confset.Empty().Digest()},
+		settings:   builtIn(),
+		servers:    newShards[string, *Server](placeText),
+		keys:       newShards[string, *Principal](placeText),
+		principals: newShards[[32]byte, *Principal](placeHash),
+		notes:      newShards[confset.Key, []Outcome](placeKey),
+	}
+	static := t.principals.edit()
+	for _, p := range cfg.Static {
+		static.set(p.Hash, p)
+	}
+	t.principals = static.done()
+	return t
+}
+
+// Version says which desired set the table was made from.
+func (t *Table) Version() Version { return t.version }
+
+// Settings returns the fleet-wide settings, built-in values where nothing is set. Never nil.
+func (t *Table) Settings() *Settings { return t.settings }
+
+// Server returns the server of that name.
+func (t *Table) Server(name string) (*Server, bool) { return t.servers.get(name) }
+
+// Principal returns who holds the key with that SHA-256, or nil. Expiry is the caller's to check.
+func (t *Table) Principal(sha256 [32]byte) *Principal {
+	p, _ := t.principals.get(sha256)
+	return p
+}
+
+// Ring returns the sealing keys for a purpose ("session"), or nil.
+func (t *Table) Ring(purpose string) *Ring { return t.rings[purpose] }
+
+// Servers returns every server in the order of names. Each loop over it sorts.
+func (t *Table) Servers() iter.Seq[*Server] {
+	return func(yield func(*Server) bool) {
+		all := make([]*Server, 0, t.servers.len)
+		for s := range t.servers.values() {
+			all = append(all, s)
+		}
+		slices.SortFunc(all, func(a, b *Server) int { return strings.Compare(a.Name, b.Name) })
+		for _, s := range all {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns how many servers and API keys are served.
+func (t *Table) Len() (servers, keys int) {
+	return t.servers.len, t.principals.len - len(t.cfg.Static)
+}
+
+// Outcomes returns what stands against objects of the whole set, ordered by kind and name.
+func (t *Table) Outcomes() []Outcome {
+	var all []Outcome
+	for outs := range t.notes.values() {
+		all = append(all, outs...)
+	}
+	slices.SortStableFunc(all, func(a, b Outcome) int { return a.Key.Compare(b.Key) })
+	return all
+}
+
+// Rejected returns how many objects of the set are rejected.
+func (t *Table) Rejected() int { return t.rejected }
+
+// Holder is the one place where a process keeps its current table. The zero value holds an empty table. Safe for concurrent use.
+type Holder struct{ p atomic.Pointer[Table] }
+
+var none = New(Config{})
+
+// Load returns the current table, never nil.
+func (h *Holder) Load() *Table { return cmp.Or(h.p.Load(), none) }
+
+// Store makes t the current table.
+func (h *Holder) Store(t *Table) { h.p.Store(t) }

@@ -1,0 +1,72 @@
+package telemetry
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/hopgate/hopgate/proto/fault"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+// maxHealth is how many servers one report names (SyncService's Health message).
+const maxHealth = 1000
+
+// health is what the last calls of one server said about it.
+type health struct {
+	okAt atomic.Int64 // unix nanoseconds of the last answered call
+
+	mu       sync.Mutex
+	failAt   int64  // guarded by mu
+	failure  string // guarded by mu
+	reported int64  // guarded by mu; newest time already reported
+}
+
+// note learns from a request that had an upstream leg: an answer of any kind is health, a fault of the leg is not. A call that ended for
+// the caller's or the gateway's reasons before an answer says nothing.
+func (h *health) note(r *Record) {
+	switch {
+	case r.Fault != nil && r.Fault.Hop == fault.Upstream:
+		h.mu.Lock()
+		h.failAt, h.failure = r.End.UnixNano(), r.Fault.Header()
+		h.mu.Unlock()
+	case r.Fault == nil || !r.Upstream.Headers.IsZero():
+		h.okAt.Store(r.End.UnixNano())
+	}
+}
+
+// drain returns what is new since the last call; at is 0 when nothing is.
+func (h *health) drain() (at int64, ok bool, failure string) {
+	okAt := h.okAt.Load()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	newest := max(okAt, h.failAt)
+	if newest <= h.reported {
+		return 0, false, ""
+	}
+	h.reported = newest
+	if okAt > h.failAt {
+		return newest, true, ""
+	}
+	return newest, false, h.failure
+}
+
+// UpstreamHealth returns the last outcome of each server that had traffic since the previous call, by name, at most 1,000; the rest comes
+// with the next call.
+func (t *Telemetry) UpstreamHealth() []*syncv1.UpstreamHealth {
+	var out []*syncv1.UpstreamHealth
+	t.series.servers.each(func(name string, sv *serverSeries) {
+		if name == "" || name == other || len(out) == maxHealth {
+			return
+		}
+		if at, ok, failure := sv.health.drain(); at != 0 {
+			out = append(out, &syncv1.UpstreamHealth{Server: name, Ok: ok, Error: failure, Time: timestamppb.New(time.Unix(0, at))})
+		}
+	})
+	slices.SortFunc(out, func(a, b *syncv1.UpstreamHealth) int { return cmp.Compare(a.Server, b.Server) })
+	return out
+}
