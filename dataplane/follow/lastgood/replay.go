@@ -1,0 +1,176 @@
+package lastgood
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// replay plays a generation's records back. It merges changes before it applies them: a journal of 60,000 changes of one object would
+// take seconds one by one.
+type replay struct {
+	base     []confset.Object
+	baseSize int64 // bytes up to its end
+	complete bool  // the snapshot is
+
+	good, candidate, current step // candidate relative to good, current relative to candidate
+	pending                  bool // candidate and current count
+	part                     []record
+	suspect                  *Suspect
+	clean                    bool
+}
+
+// step is merged changes and the version they lead to.
+type step struct {
+	changes map[confset.Key]*confset.Object // nil: removed
+	version table.Version
+}
+
+func (s *step) merge(r record) {
+	if s.changes == nil {
+		s.changes = map[confset.Key]*confset.Object{}
+	}
+	for _, k := range r.removals {
+		s.changes[k] = nil
+	}
+	for i := range r.upserts {
+		s.changes[r.upserts[i].Key] = &r.upserts[i]
+	}
+	s.version = r.version
+}
+
+// follow puts what came after s into it.
+func (s *step) follow(next step) {
+	if s.changes == nil {
+		s.changes = map[confset.Key]*confset.Object{}
+	}
+	for k, o := range next.changes {
+		s.changes[k] = o
+	}
+	s.version = next.version
+}
+
+// over returns the set after the step.
+func (s *step) over(set *confset.Set) (*confset.Set, error) {
+	var d confset.Delta
+	for k, o := range s.changes {
+		if o == nil {
+			d.Removals = append(d.Removals, k)
+			continue
+		}
+		d.Upserts = append(d.Upserts, *o)
+	}
+	if set.Len() > 0 {
+		set = set.Apply(d)
+	} else if set, _ = confset.New(d.Upserts); set == nil { // keys of a map: none is there twice
+		return nil, errForm
+	}
+	if set.Digest() != s.version.Digest {
+		return nil, fmt.Errorf("revision %d is not what its digest says", s.version.Revision)
+	}
+	return set, nil
+}
+
+// step takes in one record; an error means that the file can't have been written by this program.
+func (p *replay) step(r record) error {
+	if !p.complete {
+		return p.snapshot(r)
+	}
+	p.clean = r.kind == kindClean
+	switch r.kind {
+	case kindPart:
+		p.part = append(p.part, r)
+	case kindDelta:
+		p.delta(r)
+	case kindGood:
+		return p.proven(r.version)
+	case kindRollback:
+		p.pending, p.candidate, p.current = false, step{}, step{}
+	case kindSuspect:
+		p.suspect = &Suspect{Version: r.version, Tries: r.tries}
+	case kindClean, kindBoot:
+	default:
+		return errForm
+	}
+	return nil
+}
+
+func (p *replay) snapshot(r record) error {
+	switch r.kind {
+	case kindObjects:
+		p.base = append(p.base, r.upserts...)
+	case kindBase:
+		p.complete, p.good.version = true, r.version
+	default:
+		return errForm
+	}
+	return nil
+}
+
+func (p *replay) delta(r record) {
+	var whole step
+	for _, part := range append(p.part, r) {
+		whole.merge(part)
+	}
+	p.part = nil
+	if p.suspect != nil && p.suspect.Version.Digest != r.version.Digest {
+		p.suspect = nil
+	}
+	if !p.pending {
+		p.pending, p.candidate, p.current = true, whole, step{version: r.version}
+		return
+	}
+	p.current.follow(whole)
+}
+
+func (p *replay) proven(v table.Version) error {
+	if !p.pending || p.candidate.version != v {
+		return errors.New("a config is marked good that wasn't pending")
+	}
+	if p.suspect != nil && p.suspect.Version.Digest == v.Digest {
+		p.suspect = nil
+	}
+	p.good.follow(p.candidate)
+	p.candidate, p.current = p.current, step{version: p.current.version}
+	p.pending = p.candidate.version != p.good.version
+	return nil
+}
+
+// result is what a generation holds.
+type result struct {
+	good, candidate, current point // candidate and current none when nothing is pending
+	suspect                  *Suspect
+	clean                    bool
+	baseSize                 int64 // bytes up to the end of the snapshot
+}
+
+// result builds the sets. It fails when the good one isn't what its digest says; what is pending is then dropped with it.
+func (p *replay) result() (res result, err error) {
+	if !p.complete {
+		return res, errors.New("the snapshot is not complete")
+	}
+	res.suspect, res.clean, res.baseSize = p.suspect, p.clean, p.baseSize
+	set, err := confset.New(p.base)
+	if err != nil {
+		return res, err
+	}
+	if p.good.version != (table.Version{}) {
+		if set, err = p.good.over(set); err != nil {
+			return res, err
+		}
+		res.good = point{set, p.good.version}
+	}
+	if !p.pending {
+		return res, nil
+	}
+	if res.candidate.set, err = p.candidate.over(set); err != nil {
+		return res, err
+	}
+	if res.current.set, err = p.current.over(res.candidate.set); err != nil {
+		return res, err
+	}
+	res.candidate.version, res.current.version = p.candidate.version, p.current.version
+	return res, nil
+}

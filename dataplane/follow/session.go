@@ -1,0 +1,254 @@
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/confset"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+const (
+	// greetWithin is how long connecting and the control plane's first message may take together.
+	greetWithin = 10 * time.Second
+	// healthEvery is how often health is reported when nothing changes.
+	healthEvery = 10 * time.Second
+	// resyncWithin is how long the whole set may take to begin after an update that didn't fit.
+	resyncWithin = 30 * time.Second
+)
+
+// ending is why a session is over and what comes next.
+type ending struct {
+	err      error
+	welcomed bool          // the control plane had answered
+	paced    bool          // the pacing says when the next attempt is made
+	wait     time.Duration // the least before it
+	turn     int           // how many addresses further
+	resync   bool          // ask for the whole set
+}
+
+// session is one stream. One goroutine, the caller of Follower.session, owns the sends and all state; another only receives.
+type session struct {
+	f        *Follower
+	stream   syncv1.SyncService_SyncClient
+	incoming chan received
+	collect  collector
+	greeting *time.Timer // ends the stream when no Welcome comes
+	welcomed bool
+	answered bool             // outcomes of the whole set were told on this stream
+	overdue  <-chan time.Time // nil unless the whole set is awaited
+}
+
+type received struct {
+	msg *syncv1.SyncResponse
+	err error
+}
+
+// session holds one stream to its end. With resync it asks for the whole set.
+func (f *Follower) session(ctx context.Context, address string, resync bool) ending {
+	conn, err := f.cfg.Dial(address)
+	if err != nil {
+		return ending{err: fmt.Errorf("dial: %w", err), paced: true, turn: 1}
+	}
+	defer conn.Close()
+	f.note(func(s *Status) { s.Address = address })
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := &session{f: f, incoming: make(chan received), collect: collector{most: f.cfg.MaxUpdate}}
+	s.greeting = time.AfterFunc(greetWithin, func() { cancel(fmt.Errorf("no answer within %s", greetWithin)) })
+	defer s.greeting.Stop()
+	if s.stream, err = syncv1.NewSyncServiceClient(conn).Sync(ctx); err != nil {
+		return *lost(ctx, err)
+	}
+	var receiver sync.WaitGroup
+	defer receiver.Wait()
+	defer cancel(nil)
+	receiver.Go(func() { receive(ctx, s.stream, s.incoming) })
+	end := s.run(ctx, resync)
+	end.welcomed = s.welcomed
+	end.paced = end.paced || end.resync && resync // a whole set that doesn't fit is no accident: then don't hurry
+	return *end
+}
+
+// receive hands over what arrives until the stream fails or ctx ends.
+func receive(ctx context.Context, stream syncv1.SyncService_SyncClient, to chan<- received) {
+	for {
+		msg, err := stream.Recv()
+		select {
+		case to <- received{msg, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// run says hello and answers until something ends the stream.
+func (s *session) run(ctx context.Context, resync bool) *ending {
+	health := time.NewTicker(healthEvery)
+	defer health.Stop()
+	retry, stop := s.f.retryTimer(time.Now())
+	defer stop()
+	err := s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Hello{Hello: s.f.hello(resync)}})
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return s.failed(ctx)
+		case r := <-s.incoming:
+			if r.err != nil {
+				return lost(ctx, r.err)
+			}
+			if end := s.handle(ctx, r.msg); end != nil {
+				return end
+			}
+		case <-health.C:
+			err = s.sendHealth()
+		case <-s.f.changed:
+			err = s.sendHealth()
+		case <-s.overdue:
+			return &ending{err: errors.New("the whole set was asked for and didn't come"), resync: true}
+		case <-retry:
+			return &ending{err: errors.New("the suspect config may be tried again")}
+		}
+	}
+	return s.failed(ctx)
+}
+
+// failed is the end after a send that failed or a ctx that ended: the receiving side knows why.
+func (s *session) failed(ctx context.Context) *ending {
+	for {
+		select {
+		case <-ctx.Done():
+			return lost(ctx, ctx.Err())
+		case r := <-s.incoming:
+			if r.err != nil {
+				return lost(ctx, r.err)
+			}
+		}
+	}
+}
+
+// lost is the end of a stream that broke with err. Why ctx ended says more than what the stream made of it; how long the control plane
+// asks to wait (google.rpc.RetryInfo) counts.
+func lost(ctx context.Context, err error) *ending {
+	end := &ending{err: err, paced: true, turn: 1}
+	if cause := context.Cause(ctx); cause != nil {
+		end.err = cause
+	} else if errors.Is(err, io.EOF) {
+		end.err = errors.New("the control plane closed the stream")
+	}
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			end.wait = bounded(info.GetRetryDelay().AsDuration())
+		}
+	}
+	return end
+}
+
+// bounded keeps a wait that the other side asked for within reason.
+func bounded(d time.Duration) time.Duration { return min(max(d, 0), time.Minute) }
+
+func (s *session) send(m *syncv1.SyncRequest) error { return s.stream.Send(m) }
+
+// handle deals with one message; an ending is returned when the stream is to be left.
+func (s *session) handle(ctx context.Context, m *syncv1.SyncResponse) *ending {
+	s.f.note(func(st *Status) { st.LastContact = time.Now() })
+	if w := m.GetWelcome(); w != nil {
+		return s.welcome(ctx, w)
+	}
+	if !s.welcomed {
+		return &ending{err: errors.New("the control plane didn't begin with a welcome"), paced: true, turn: 1}
+	}
+	if u := m.GetUpdate(); u != nil {
+		return s.update(ctx, u)
+	}
+	if mv := m.GetMove(); mv != nil {
+		return &ending{
+			err:  fmt.Errorf("asked to move: %.200s", mv.GetReason()),
+			wait: bounded(time.Duration(mv.GetDelayMs()) * time.Millisecond),
+			turn: 1,
+		}
+	}
+	return nil // a message of a newer version
+}
+
+// welcome notes who answers and, when the desired set is what is held, under which revision and epoch it stands there.
+func (s *session) welcome(ctx context.Context, w *syncv1.Welcome) *ending {
+	s.greeting.Stop()
+	s.welcomed = true
+	now := time.Now()
+	s.f.note(func(st *Status) { st.Connected, st.Since, st.LastError = true, now, nil })
+	s.f.cfg.Log.Info("following control plane", "replica", w.GetReplica(), "revision", w.GetRevision(), "epoch", w.GetEpoch())
+	s.f.Changed() // report health at once
+	held := s.f.cfg.Table.Load().Version()
+	if held.Epoch != "" && held.Epoch != w.GetEpoch() {
+		s.f.cfg.Log.Warn("the store was made anew or restored", "epoch", w.GetEpoch(), "epoch_before", held.Epoch)
+	}
+	if string(w.GetDigest()) == string(s.f.heldDigest()) {
+		s.f.adopt(confset.Delta{}, s.f.set, table.Version{Revision: w.GetRevision(), Epoch: w.GetEpoch(), Digest: held.Digest})
+		if held.Epoch == w.GetEpoch() {
+			return s.greet(ctx)
+		}
+	}
+	return nil
+}
+
+// greet tells, as the answer to update 0, what stands against the config that was brought along: this control plane may not know.
+func (s *session) greet(ctx context.Context) *ending {
+	ack := s.f.ack(&update{}, "", s.f.cfg.Table.Load().Outcomes())
+	s.answered = true
+	if s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Ack{Ack: ack}}) != nil {
+		return s.failed(ctx)
+	}
+	return nil
+}
+
+// hello introduces this data plane and says what it holds.
+func (f *Follower) hello(resync bool) *syncv1.Hello {
+	held := f.cfg.Table.Load().Version()
+	h := &syncv1.Hello{
+		Node:          f.cfg.Node,
+		Region:        f.cfg.Region,
+		Group:         f.cfg.Group,
+		Version:       f.cfg.Version,
+		BootId:        f.cfg.BootID,
+		FeatureLevel:  FeatureLevel,
+		Epoch:         held.Epoch,
+		Digest:        f.heldDigest(),
+		Revision:      held.Revision,
+		SuspectDigest: f.suspectDigest(time.Now()),
+	}
+	if resync {
+		h.Digest = nil
+	}
+	return h
+}
+
+// heldDigest is the digest of the desired set as received; nil when there was none yet.
+func (f *Follower) heldDigest() []byte {
+	if !f.Status().Loaded {
+		return nil
+	}
+	d := f.set.Digest()
+	return d[:]
+}
+
+func (s *session) sendHealth() error {
+	h := s.f.cfg.Health()
+	if h == nil {
+		h = &syncv1.Health{}
+	}
+	v := s.f.cfg.Table.Load().Version()
+	h.Revision, h.Digest = v.Revision, v.Digest[:]
+	return s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Health{Health: h}})
+}
