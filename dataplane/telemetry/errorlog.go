@@ -26,7 +26,8 @@ func newErrorLog(log *slog.Logger, json bool) *errorLog {
 
 func (e *errorLog) write(r *Record) {
 	ok, suppressed := e.limit.allow(keyOf(r), r.End)
-	if !ok || !e.log.Enabled(context.Background(), slog.LevelError) {
+	level := severity(r.Fault)
+	if !ok || !e.log.Enabled(context.Background(), level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 16)
@@ -53,7 +54,18 @@ func (e *errorLog) write(r *Record) {
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int("suppressed", suppressed))
 	}
-	e.log.LogAttrs(context.Background(), slog.LevelError, msg, attrs...)
+	e.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// severity is error for what an operator has to mend, warn for what the caller has to, info for callers who left.
+func severity(f *fault.Error) slog.Level {
+	switch {
+	case f.Hop == fault.Client && f.Kind == fault.Reset:
+		return slog.LevelInfo
+	case f.Hop == fault.Client, f.Hop == fault.Gateway && f.Phase == fault.Route:
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 // appendPlace adds what the human sentence says in words.
