@@ -1,0 +1,100 @@
+// Package admit decides whether a change may be stored: it looks at all objects of the change together with the set they would join.
+//
+// It promises that everything it lets through satisfies proto/rules, fits the store's limits, claims no name or key twice, touches no
+// object that another file owns, and compiles on a data plane; and that a refusal names every offending object and field at once.
+// It refuses by value only: it reads no clock, no store and no socket, and it never changes what it was given.
+//
+// A grant is a name, not a reference: an ApiKey may name servers that don't exist yet, and deleting a server leaves grants of its name
+// alone. Otherwise keys and servers could only be rolled out in one order.
+package admit
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// Problem is one reason why a data plane would refuse an object.
+type Problem struct {
+	Field string // path, for example spec.endpoints[0].url; may be empty
+	Text  string // one sentence, without secrets
+}
+
+// Put is one object that the change creates or replaces.
+type Put struct {
+	Object  confset.Object
+	Message proto.Message // what Object.Body decodes to
+	Current *store.Head   // what is stored now; nil: nothing
+	Path    string        // where the object stands in the request, for example objects[2].server; empty: it is the request
+}
+
+// Delete is one object that the change removes.
+type Delete struct {
+	Current store.Head
+	Path    string // where its name stands in the request, for example deletions[0]; empty: it is the request
+}
+
+// Change is everything that happens together.
+type Change struct {
+	Owner   string // file in whose name the change is made; empty: none
+	Puts    []Put
+	Deletes []Delete
+}
+
+// Set is the stored config that the change would join. It may lag behind the store by moments.
+type Set interface {
+	// Has says whether an object is stored.
+	Has(key confset.Key) bool
+	// KeyHolder returns the name of the ApiKey with that hash.
+	KeyHolder(sha256 [32]byte) (name string, ok bool)
+}
+
+// Config of a Gate.
+type Config struct {
+	// Set is required.
+	Set Set
+	// Limits of one commit; zero values don't limit.
+	Limits store.Limits
+	// Compile is the data plane's own compile function: no problems means that it would serve the object. Nil: not asked.
+	Compile func(confset.Object) []Problem
+	// Namespaces lists kinds whose names must differ from one another; default: servers alone.
+	Namespaces [][]string
+}
+
+// Gate checks changes. It is safe for concurrent use.
+type Gate struct{ cfg Config }
+
+// New checks the config and fills its defaults.
+func New(cfg Config) (*Gate, error) {
+	if cfg.Set == nil {
+		return nil, errors.New("admit: config: Set is required")
+	}
+	if cfg.Namespaces == nil {
+		cfg.Namespaces = [][]string{{"server"}}
+	}
+	return &Gate{cfg: cfg}, nil
+}
+
+// Check returns nil, *OwnedError when the change touches what a file owns, or Violations with everything else that is wrong.
+// Ownership comes first: who may not write an object has nothing to mend in it.
+func (g *Gate) Check(c Change) error {
+	if err := checkOwner(c); err != nil {
+		return err
+	}
+	if out := g.limits(c); len(out) > 0 {
+		return out // the rest may be long
+	}
+	out := twice(c)
+	for _, p := range c.Puts {
+		out = append(out, g.object(p)...)
+	}
+	out = append(out, g.names(c)...)
+	out = append(out, g.keys(c)...)
+	if len(out) > 0 {
+		return out
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package admit
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// Violation is one thing that is wrong with one object.
+type Violation struct {
+	Key     confset.Key // zero: the change as a whole
+	Path    string      // where the object stands in the request; empty: it is the request
+	Field   string      // within the object; empty: the object as a whole
+	Problem string
+	Fix     string // may be empty
+}
+
+// FieldPath returns the path from the request's root, for example objects[2].server.spec.endpoints[0].url.
+func (v Violation) FieldPath() string {
+	if v.Path == "" || v.Field == "" {
+		return v.Path + v.Field
+	}
+	return v.Path + "." + v.Field
+}
+
+// Description returns the problem and, if there is one, the fix.
+func (v Violation) Description() string {
+	if v.Fix == "" {
+		return v.Problem
+	}
+	return v.Problem + "; " + v.Fix
+}
+
+// String names the object, the field, the problem and the fix.
+func (v Violation) String() string {
+	var b strings.Builder
+	if v.Key != (confset.Key{}) {
+		fmt.Fprintf(&b, "%s %q: ", v.Key.Kind, v.Key.Name)
+	}
+	if v.Field != "" {
+		b.WriteString(v.Field + ": ")
+	}
+	b.WriteString(v.Description())
+	return b.String()
+}
+
+// Violations is every one of them, in the order of the request.
+type Violations []Violation
+
+// Error renders one violation per line.
+func (vs Violations) Error() string {
+	lines := make([]string, len(vs))
+	for i, v := range vs {
+		lines[i] = v.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Owned is one object that belongs to a file.
+type Owned struct {
+	Key  confset.Key
+	Path string // where it stands in the request
+	File string
+}
+
+// OwnedError says that a change touches objects which only a file may change.
+type OwnedError struct{ Objects []Owned }
+
+// Error names every object and its file.
+func (e *OwnedError) Error() string {
+	lines := make([]string, len(e.Objects))
+	for i, o := range e.Objects {
+		lines[i] = fmt.Sprintf("%s %q belongs to the file %s and is read-only here; change it in that file", o.Key.Kind, o.Key.Name, o.File)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,145 @@
+// Package api is the admin API: who may read and change the config of the fleet, over gRPC and REST on one port.
+//
+// It promises that every write is authenticated, checked as a whole, compared-and-set and recorded, that all ways to write (Put, Update,
+// Delete, CreateChange, over gRPC or REST) end in the same commit, that a read after a write sees it, and that every write and every
+// refusal leaves one audit line.
+// It refuses blind writes, callers without the role admin or viewer, kinds that operators don't write (sealing rings are neither listed
+// nor accepted), unknown fields, unknown query parameters, and bodies above 4 MiB. No secret appears in an answer, a log line or a span.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+)
+
+// BodyLimit is the largest request in bytes, REST body and gRPC message alike.
+const BodyLimit = 4 << 20
+
+// Index is the stored config as this replica sees it: it may lag behind the store, and WaitRevision says when it has caught up.
+// It is safe for concurrent use.
+type Index interface {
+	// Get returns one head.
+	Get(kind, name string) (store.Head, bool)
+	// List returns at most n heads of a kind with names after the given one, in name order.
+	List(kind, after string, n int) []store.Head
+	// Revision is the store revision the index stands at.
+	Revision() int64
+	// WaitRevision returns once the index stands at rev or later, or with the context's error.
+	WaitRevision(ctx context.Context, rev int64) error
+}
+
+// Fleet is what the data planes said. It is safe for concurrent use.
+type Fleet interface {
+	// ObjectStatus says how the fleet took an object with that body.
+	ObjectStatus(key confset.Key, hash confset.Hash) *configv1.ObjectStatus
+	// Delivery says how the fleet took the objects as of a revision.
+	Delivery(revision int64, objects []confset.Key) *adminv1.Delivery
+	// Nodes returns every data plane, in node order.
+	Nodes() []*adminv1.Node
+}
+
+// KeyFinder looks an API key up by the SHA-256 of the whole key.
+type KeyFinder func(sha256 [32]byte) (key Key, ok bool)
+
+// Key is what admission needs to know of an API key.
+type Key struct {
+	Name    string
+	Roles   []string
+	Expires time.Time // zero: never
+}
+
+// Config of a Server.
+type Config struct {
+	// Store, Index, Fleet and Gate are required.
+	Store store.Store
+	Index Index
+	Fleet Fleet
+	Gate  *admit.Gate
+	// Keys finds API keys; nil: only the master key is known.
+	Keys KeyFinder
+	// MasterKey is the SHA-256 of the master key; zero: there is none.
+	MasterKey [32]byte
+	// Ready says why this process isn't ready, for /readyz; nil function or nil error: it is.
+	Ready func() error
+	// Version of the program and name of this replica, for GetInfo.
+	Version, Replica string
+	// Log gets the audit lines; default: slog.Default().
+	Log *slog.Logger
+	// Tracer makes the spans of changes; default: none.
+	Tracer trace.TracerProvider
+	// Now is the clock; default: time.Now.
+	Now func() time.Time
+}
+
+func (c *Config) fill() error {
+	switch {
+	case c.Store == nil:
+		return errors.New("api: config: Store is required")
+	case c.Index == nil:
+		return errors.New("api: config: Index is required")
+	case c.Fleet == nil:
+		return errors.New("api: config: Fleet is required")
+	case c.Gate == nil:
+		return errors.New("api: config: Gate is required")
+	}
+	if c.Keys == nil {
+		c.Keys = func([32]byte) (Key, bool) { return Key{}, false }
+	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Tracer == nil {
+		c.Tracer = noop.NewTracerProvider()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}
+
+// Server answers the admin API.
+type Server struct {
+	cfg   Config
+	guard *guard
+	inner *inner
+	front http.Handler
+}
+
+// New checks the config and builds the server. Nothing runs before Run.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	g := newGuard(cfg)
+	in, err := newInner(newService(cfg), g)
+	if err != nil {
+		return nil, err
+	}
+	front, err := newFront(cfg, g, in)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, guard: g, inner: in, front: front}, nil
+}
+
+// Run carries REST calls to the gRPC service until ctx ends, then lets running calls finish. REST answers only while it runs.
+func (s *Server) Run(ctx context.Context) error { return s.inner.run(ctx) }
+
+// Handler serves gRPC (HTTP/2 with content-type application/grpc) and REST on one port. On a plaintext port the http.Server needs
+// unencrypted HTTP/2 switched on for gRPC.
+func (s *Server) Handler() http.Handler { return s.front }

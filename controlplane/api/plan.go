@@ -1,0 +1,218 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
+)
+
+// readers is how many heads of one change are read from the store at a time.
+const readers = 16
+
+// plan is an intent worked out against what is stored: what would be written, and what must still be true for it.
+type plan struct {
+	heads  []store.Head // after it, one per edit; zero where the object is gone
+	change admit.Change // edits that change something
+	write  store.Write
+}
+
+// idle says that everything is already as wanted.
+func (p *plan) idle() bool { return len(p.write.Record.Objects) == 0 }
+
+// plan reads every object from the store, not from the index: what it decides on must be what is stored, also for those edits that turn
+// out to change nothing and so leave no condition in the transaction.
+func (s *service) plan(ctx context.Context, in intent) (*plan, error) {
+	if bad := unstorable(in.edits); len(bad) > 0 {
+		return nil, bad
+	}
+	p := &plan{heads: make([]store.Head, len(in.edits)), change: admit.Change{Owner: in.owner}}
+	p.write.Epoch = s.cfg.Store.Epoch()
+	current, err := s.read(ctx, in.edits)
+	if err != nil {
+		return nil, err
+	}
+	if p.write.Record, err = s.record(ctx, in); err != nil {
+		return nil, err
+	}
+	p.write.RequestID = in.request.id
+	for i, e := range in.edits {
+		if err := s.expected(ctx, e, current[i]); err != nil {
+			return nil, err
+		}
+		if e.want == nil {
+			p.remove(e, *current[i])
+			continue
+		}
+		if p.heads[i], err = s.settle(p, in, e, current[i]); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// unstorable finds names that no store holds; what else is wrong with a name is for the rules to say.
+func unstorable(edits []edit) (bad admit.Violations) {
+	for _, e := range edits {
+		if store.CheckKey(e.key) != nil {
+			bad = append(bad, admit.Violation{Key: e.key, Path: e.path, Field: "name", Problem: "can't be stored", Fix: "use letters, digits, _ and -, 253 at most"})
+		}
+	}
+	return bad
+}
+
+// read returns the stored head of every edit; nil where there is none.
+func (s *service) read(ctx context.Context, edits []edit) ([]*store.Head, error) {
+	heads := make([]*store.Head, len(edits))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for i, e := range edits {
+		g.Go(func() error {
+			h, err := s.cfg.Store.Get(ctx, e.key)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", e.key, err)
+			}
+			heads[i] = &h
+			return nil
+		})
+	}
+	return heads, g.Wait()
+}
+
+// expected checks that an object exists and is what its etag stands for.
+func (s *service) expected(ctx context.Context, e edit, current *store.Head) error {
+	switch {
+	case current == nil && (e.want == nil || e.exists && e.etag == nil):
+		return missing(e.key, s.near(e.key))
+	case current == nil && e.etag != nil:
+		return stale(e.key, nil, nil)
+	case e.etag != nil && !e.etag.of(current):
+		return stale(e.key, current, s.since(ctx, e.etag.hash, current))
+	}
+	return nil
+}
+
+// since names the fields in which an object differs from an earlier body of it; nothing if that body is unknown.
+func (s *service) since(ctx context.Context, was confset.Hash, current *store.Head) []string {
+	body, err := s.cfg.Store.Body(ctx, was)
+	if err != nil {
+		return nil
+	}
+	a, err := decode(confset.Object{Key: current.Object.Key, Body: body})
+	if err != nil {
+		return nil
+	}
+	b, err := decode(current.Object)
+	if err != nil {
+		return nil
+	}
+	return diffPaths(a, b)
+}
+
+// settle works out the head of an object that stays or comes, and adds it to the plan if that changes something.
+func (s *service) settle(p *plan, in intent, e edit, current *store.Head) (store.Head, error) {
+	var was proto.Message
+	if current != nil {
+		var err error
+		if was, err = decode(current.Object); err != nil {
+			return store.Head{}, err
+		}
+	}
+	want, err := e.want(was)
+	if err != nil {
+		return store.Head{}, err
+	}
+	body, err := rules.Body(want)
+	if err != nil {
+		return store.Head{}, fmt.Errorf("encode %s: %w", e.key, err)
+	}
+	h, err := s.head(e.key, body, current, p.write.Record.Time)
+	if err != nil {
+		return store.Head{}, err
+	}
+	if current != nil && h.Object.Hash == current.Object.Hash && (in.owner == "" || in.owner == current.Owner) {
+		return *current, nil
+	}
+	h.Owner, h.Change = in.owner, p.write.Record.ID
+	p.put(e, h, want, current)
+	return h, nil
+}
+
+// head is the next state of an object: a changed body is a new generation, a new object has a new uid.
+func (s *service) head(key confset.Key, body []byte, current *store.Head, now time.Time) (store.Head, error) {
+	if current == nil {
+		uid, err := s.ids.uid(now)
+		return store.Head{Object: confset.NewObject(key, uid, body), Generation: 1, Created: now, Updated: now}, err
+	}
+	h := *current
+	h.Object = confset.NewObject(key, current.Object.UID, body)
+	h.Updated, h.Revision = now, 0
+	if h.Object.Hash != current.Object.Hash {
+		h.Generation++
+	}
+	return h, nil
+}
+
+func (p *plan) put(e edit, h store.Head, m proto.Message, current *store.Head) {
+	c := store.Changed{Kind: e.key.Kind, Name: e.key.Name, UID: h.Object.UID, After: h.Object.Hash.String()}
+	pre := store.Precondition{Key: e.key}
+	if current != nil {
+		c.Before, pre.Revision = current.Object.Hash.String(), current.Revision
+	}
+	p.change.Puts = append(p.change.Puts, admit.Put{Object: h.Object, Message: m, Current: current, Path: e.path})
+	p.write.Puts = append(p.write.Puts, h)
+	p.write.Expect = append(p.write.Expect, pre)
+	p.write.Record.Objects = append(p.write.Record.Objects, c)
+}
+
+func (p *plan) remove(e edit, current store.Head) {
+	p.change.Deletes = append(p.change.Deletes, admit.Delete{Current: current, Path: e.path})
+	p.write.Deletes = append(p.write.Deletes, e.key)
+	p.write.Expect = append(p.write.Expect, store.Precondition{Key: e.key, Revision: current.Revision})
+	p.write.Record.Objects = append(p.write.Record.Objects, store.Changed{
+		Kind: e.key.Kind, Name: e.key.Name, UID: current.Object.UID, Before: current.Object.Hash.String(),
+	})
+}
+
+// done is the outcome once the plan was committed.
+func (p *plan) done(revision int64) *outcome {
+	for i := range p.heads {
+		if p.heads[i].Change == p.write.Record.ID {
+			p.heads[i].Revision = revision
+		}
+	}
+	rec := p.write.Record
+	rec.Revision = revision
+	return &outcome{heads: p.heads, record: &rec}
+}
+
+// asIf is the outcome when nothing was stored: ids that only a commit would have made are left out.
+func (p *plan) asIf(revision int64) *outcome {
+	for i := range p.heads {
+		h := &p.heads[i]
+		if h.Change != p.write.Record.ID {
+			continue
+		}
+		h.Change = ""
+		if h.Created.Equal(p.write.Record.Time) {
+			h.Object.UID = "" // it would be a new one
+		}
+	}
+	rec := p.write.Record
+	rec.ID, rec.Parent = "", ""
+	if p.idle() {
+		rec.Revision = revision
+	}
+	return &outcome{heads: p.heads, record: &rec}
+}

@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+)
+
+// Page sizes.
+const (
+	pageDefault = 100
+	pageMost    = 1000
+	// pageBytes ends a page early, so that clients with gRPC's default of 4 MiB per message can read it.
+	pageBytes = 2 << 20
+	// nearMost bounds the names looked at to suggest one.
+	nearMost = 5000
+)
+
+// get returns one object of the kind of T.
+func get[T object](s *service, r *adminv1.GetRequest) (T, error) {
+	var none T
+	key := confset.Key{Kind: kindOf(none), Name: r.GetName()}
+	h, ok := s.cfg.Index.Get(key.Kind, key.Name)
+	if !ok {
+		return none, missing(key, s.near(key))
+	}
+	return shown[T](s, h)
+}
+
+// shown is present with the type a call answers.
+func shown[T object](s *service, h store.Head) (T, error) {
+	var none T
+	m, err := s.present(h)
+	if err != nil {
+		return none, refusal(err)
+	}
+	t, ok := m.(T)
+	if !ok {
+		return none, refusal(fmt.Errorf("%s was read as %T", h.Object.Key, m))
+	}
+	return t, nil
+}
+
+// list returns one page of the kind of T and the token of the next.
+func list[T object](s *service, r *adminv1.ListRequest) (items []T, next string, err error) {
+	var none T
+	kind := kindOf(none)
+	n, after, err := page(r, kind)
+	if err != nil {
+		return nil, "", err
+	}
+	heads := s.cfg.Index.List(kind, after, n+1)
+	bytes := 0
+	for i, h := range heads {
+		if bytes += len(h.Object.Body); i == n || i > 0 && bytes > pageBytes {
+			return items, token{kind, heads[i-1].Object.Key.Name}.String(), nil
+		}
+		t, err := shown[T](s, h)
+		if err != nil {
+			return nil, "", err
+		}
+		items = append(items, t)
+	}
+	return items, "", nil
+}
+
+// near returns the stored name closest to one that doesn't exist, or nothing.
+func (s *service) near(key confset.Key) string {
+	heads := s.cfg.Index.List(key.Kind, "", nearMost)
+	names := make([]string, len(heads))
+	for i, h := range heads {
+		names[i] = h.Object.Key.Name
+	}
+	return nearest(key.Name, names)
+}
+
+// ListNodes returns the whole fleet.
+func (s *service) ListNodes(_ context.Context, r *adminv1.ListRequest) (*adminv1.ListNodesResponse, error) {
+	if _, _, err := page(r, "node"); err != nil {
+		return nil, err
+	}
+	if r.GetPageToken() != "" {
+		return nil, invalidField("page_token", "the fleet has one page", "leave it empty")
+	}
+	return &adminv1.ListNodesResponse{Nodes: s.cfg.Fleet.Nodes(), Revision: s.cfg.Index.Revision()}, nil
+}
+
+// GetChange returns one record and how the fleet took it.
+func (s *service) GetChange(ctx context.Context, r *adminv1.GetChangeRequest) (*adminv1.Change, error) {
+	none := missing(confset.Key{Kind: "change", Name: r.GetId()}, "")
+	if _, err := ulid.ParseStrict(r.GetId()); err != nil {
+		return nil, none
+	}
+	rec, err := s.cfg.Store.Change(ctx, r.GetId())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, none
+	}
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return s.delivered(rec), nil
+}
+
+// ListChanges pages through the records, newest first. How the fleet took each is left to GetChange: it costs a walk over the fleet.
+func (s *service) ListChanges(ctx context.Context, r *adminv1.ListRequest) (*adminv1.ListChangesResponse, error) {
+	n, before, err := page(r, "change")
+	if err != nil {
+		return nil, err
+	}
+	recs, err := s.cfg.Store.Changes(ctx, before, n+1)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	out := &adminv1.ListChangesResponse{}
+	bytes := 0
+	for i, rec := range recs {
+		c := changeOf(rec)
+		if bytes += proto.Size(c); i == n || i > 0 && bytes > pageBytes {
+			out.NextPageToken = token{"change", recs[i-1].ID}.String()
+			break
+		}
+		out.Changes = append(out.Changes, c)
+	}
+	return out, nil
+}
