@@ -1,0 +1,114 @@
+// Package fleet is the ledger of the data planes: which are connected, what each one serves, refused and reports.
+//
+// It promises answers whose cost follows the number of different states in the fleet, not the number of data planes, for the status of an
+// object and the delivery of a change; and memory bounded by the number of connected data planes, with the gone ones kept for an hour.
+// It refuses to guess: a data plane counts as applied only after it said so, or after it said that it holds the digest in question. What it
+// knows is what this replica was told; it is not stored.
+package fleet
+
+import (
+	"container/list"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hopgate/hopgate/controlplane/view"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// Config of a Ledger.
+type Config struct {
+	// Current returns the view a scope should be at, nil when there is none yet; required. It is (*view.Views).Current.
+	Current func(view.Scope) *view.View
+	// Keep is how long a data plane is remembered after its stream ended. Default 1 h.
+	Keep time.Duration
+	// KeepMost bounds how many of them are remembered; the longest gone is forgotten first. Default 20,000.
+	KeepMost int
+	// Registerer gets the metrics; nil: none.
+	Registerer prometheus.Registerer
+}
+
+func (c *Config) fill() error {
+	if c.Current == nil {
+		return errors.New("fleet: config: Current is required")
+	}
+	if c.Keep <= 0 {
+		c.Keep = time.Hour
+	}
+	if c.KeepMost <= 0 {
+		c.KeepMost = 20_000
+	}
+	return nil
+}
+
+// Ledger is what is known of every data plane. Its methods may be called at the same time.
+type Ledger struct {
+	cfg     Config // read-only after New
+	metrics metrics
+
+	mu        sync.Mutex
+	nodes     map[string]*node                   // by name; guarded by mu
+	gone      *list.List                         // of *node without a stream, longest gone first; guarded by mu
+	connected int                                // guarded by mu
+	positions map[position]int                   // connected nodes by where they stand; guarded by mu
+	verdicts  map[confset.Key]map[*node]*verdict // of connected nodes; guarded by mu
+	refusing  map[*node]struct{}                 // connected nodes that refused a whole update; guarded by mu
+	waiters   map[*waiter]struct{}               // guarded by mu
+	settled   struct {
+		epoch    string
+		revision int64
+	} // newest view that every node was seen to have answered; guarded by mu
+	upstreams int // entries over all nodes; guarded by mu
+}
+
+// New returns an empty ledger.
+func New(cfg Config) (*Ledger, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	l := &Ledger{
+		cfg:       cfg,
+		nodes:     map[string]*node{},
+		gone:      list.New(),
+		positions: map[position]int{},
+		verdicts:  map[confset.Key]map[*node]*verdict{},
+		refusing:  map[*node]struct{}{},
+		waiters:   map[*waiter]struct{}{},
+	}
+	return l, l.register()
+}
+
+// position is where a data plane stands. Nodes with equal content share one.
+type position struct {
+	epoch    string
+	revision int64
+	set      *confset.Set // nil: not a set this replica knows
+}
+
+// answers says whether a node there has what was committed at a revision of an epoch.
+func (p position) answers(epoch string, revision int64) bool {
+	return p.epoch == epoch && p.revision >= revision
+}
+
+// stand moves a connected node; mu is held.
+func (l *Ledger) stand(n *node, to position) {
+	l.leavePosition(n)
+	n.at = to
+	l.positions[to]++
+}
+
+func (l *Ledger) leavePosition(n *node) {
+	if l.positions[n.at]--; l.positions[n.at] <= 0 {
+		delete(l.positions, n.at)
+	}
+}
+
+// epoch returns the epoch of the current view.
+func (l *Ledger) epoch() string {
+	if v := l.cfg.Current(view.Scope{}); v != nil {
+		return v.Epoch
+	}
+	return ""
+}

@@ -1,0 +1,145 @@
+package fleet
+
+import (
+	"container/list"
+	"strings"
+	"time"
+	"unicode/utf8"
+	"unique"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/hopgate/hopgate/controlplane/view"
+	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+// What is kept of one node at most: verdicts, upstreams, bytes of texts and of words; and upstreams of the whole fleet.
+const (
+	mostVerdicts       = 100
+	mostUpstreams      = 1000
+	mostText           = 500
+	mostWord           = 200
+	mostFleetUpstreams = 500_000
+)
+
+// node is one data plane. All of it is guarded by the ledger's mu.
+type node struct {
+	name    string
+	scope   view.Scope
+	version string
+
+	term      uint64 // counts its streams
+	connected bool
+	since     time.Time     // of the stream, or of its end
+	gone      *list.Element // in Ledger.gone
+	at        position      // by its hello and its acks
+
+	revision int64 // it said last, by any message
+	digest   []byte
+	applied  time.Time
+	draining bool
+	inFlight int32
+	suspect  bool
+	refused  *refusal // of a whole update; nil: none
+
+	verdicts  map[confset.Key]*verdict
+	upstreams map[string]upstream
+}
+
+// refusal is a whole update that wasn't taken.
+type refusal struct {
+	epoch    string
+	revision int64
+	text     string
+	since    time.Time
+}
+
+// verdict is a refusal or warning about one object.
+type verdict struct {
+	hash        confset.Hash // of the body it is about
+	rejected    bool
+	field, text string
+	since       time.Time
+}
+
+// upstream is the last thing a node saw of a server.
+type upstream struct {
+	ok    bool
+	error string
+	at    time.Time
+}
+
+func (n *node) join(j Joined) {
+	n.scope, n.version, n.suspect, n.since = j.Scope, clip(j.Version, mostWord), j.Suspect, time.Now()
+	n.revision, n.digest = j.Revision, j.Digest
+	n.draining, n.inFlight = false, 0
+}
+
+// say notes what the node serves.
+func (n *node) say(revision int64, d confset.Digest) {
+	n.revision = revision
+	if string(n.digest) != string(d[:]) {
+		n.digest = d[:]
+	}
+}
+
+// inSync says whether it serves what it should.
+func (n *node) inSync(v *view.View) bool {
+	if v == nil || !n.connected || n.at.epoch != v.Epoch {
+		return false
+	}
+	want := v.Set.Digest()
+	return string(n.digest) == string(want[:])
+}
+
+func (n *node) message(v *view.View) *adminv1.Node {
+	m := &adminv1.Node{
+		Node: n.name, Region: n.scope.Region, Group: n.scope.Group, Version: n.version, Connected: n.connected,
+		Since: timestamppb.New(n.since), Revision: n.revision, Digest: n.digest, InSync: n.inSync(v),
+		Suspect: n.suspect, Draining: n.draining, InFlight: n.inFlight,
+	}
+	if !n.applied.IsZero() {
+		m.AppliedTime = timestamppb.New(n.applied)
+	}
+	for _, key := range sorted(n.verdicts, confset.Key.Compare) {
+		d := n.verdicts[key]
+		m.Rejected = append(m.Rejected, &adminv1.Rejected{Kind: key.Kind, Name: key.Name, Field: d.field, Text: d.text,
+			Rejected: d.rejected, Since: timestamppb.New(d.since)})
+	}
+	for _, name := range sorted(n.upstreams, strings.Compare) {
+		u := n.upstreams[name]
+		m.Upstreams = append(m.Upstreams, &adminv1.Upstream{Server: name, Ok: u.ok, Error: u.error, Time: timestamppb.New(u.at)})
+	}
+	return m
+}
+
+// noteUpstreams takes in a health report, as far as there is room; mu is held.
+func (l *Ledger) noteUpstreams(n *node, reports []*syncv1.UpstreamHealth) {
+	if n.upstreams == nil && len(reports) > 0 {
+		n.upstreams = map[string]upstream{}
+	}
+	for _, r := range reports {
+		name := clip(r.GetServer(), mostWord)
+		if _, ok := n.upstreams[name]; !ok {
+			if len(n.upstreams) >= mostUpstreams || l.upstreams >= mostFleetUpstreams {
+				continue
+			}
+			l.upstreams++
+		}
+		n.upstreams[unique.Make(name).Value()] = upstream{ok: r.GetOk(), error: unique.Make(clip(r.GetError(), mostWord)).Value(), at: r.GetTime().AsTime()}
+	}
+}
+
+// clip shortens a text that came from outside to whole characters, and makes it valid UTF-8.
+func clip(s string, most int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
+}

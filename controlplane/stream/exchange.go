@@ -1,0 +1,171 @@
+package stream
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/hopgate/hopgate/controlplane/view"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+// flight is one update on its way.
+type flight struct {
+	view   *view.View
+	full   bool
+	nonce  uint64
+	began  time.Time
+	sentAt time.Time // zero: not wholly handed to the connection
+	push   *push     // nil: it carries no change
+
+	catchUp bool // the stream is younger than the change
+}
+
+// outcome of an update, as a metric's label and a span's attribute.
+type outcome string
+
+const (
+	applied  outcome = "applied"
+	warned   outcome = "warned"   // served, with warnings
+	rejected outcome = "rejected" // served without some objects
+	refused  outcome = "refused"  // nothing of it is served
+	mismatch outcome = "mismatch" // the digests differ: resync
+	stray    outcome = "stray"    // answers nothing that was asked
+)
+
+// offer starts the update to the newest view, if the data plane needs one.
+func (s *session) offer() {
+	v := s.sub.Current()
+	switch {
+	case s.held.is(v):
+		s.held.revision = max(s.held.revision, v.Revision)
+		s.member.Holds(v)
+		s.server.pass(s, v)
+	case s.held.epoch == v.Epoch && s.held.revision > v.Revision:
+		// Another replica was ahead of this one: wait until this one has caught up.
+	default:
+		s.update(v, s.leading(v))
+	}
+}
+
+// leading returns the shortest update to the view.
+func (s *session) leading(v *view.View) *view.Update {
+	if d, ok := digestOf(s.held.digest); ok {
+		if u := v.Delta(d); u != nil {
+			return u
+		}
+	}
+	return v.Full()
+}
+
+// update queues an update.
+func (s *session) update(v *view.View, u *view.Update) {
+	s.nonce++
+	s.late = nil
+	s.flight = &flight{view: v, full: u.Full, nonce: s.nonce, began: time.Now(), catchUp: v.Since.Before(s.began)}
+	for _, shared := range u.Parts {
+		// Objects are shared by all streams; the rest is small.
+		part := &syncv1.Update{Nonce: s.nonce, More: shared.More, Full: shared.Full, Upserts: shared.Upserts, Removals: shared.Removals,
+			Digest: shared.Digest, Revision: shared.Revision, Epoch: shared.Epoch}
+		if !part.More && !part.Full {
+			s.flight.push = s.server.trace(s, v, part)
+		}
+		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Update{Update: part}})
+	}
+}
+
+// answer handles an ack.
+func (s *session) answer(a *syncv1.Ack) {
+	switch f := s.flight; {
+	case a.GetNonce() == 0:
+		s.greeted(a)
+	case f != nil && f.nonce == a.GetNonce():
+		s.flight = nil
+		s.timer.Stop()
+		s.settle(f, a)
+	case s.late != nil && s.late.nonce == a.GetNonce():
+		s.settle(s.late, a)
+	default:
+		s.count(stray)
+	}
+}
+
+// greeted takes what a data plane says of the config it brought along: nonce 0, right after the Welcome, once.
+func (s *session) greeted(a *syncv1.Ack) {
+	v := s.greeting
+	s.greeting = nil
+	if v == nil || !s.held.is(v) || string(a.GetDigest()) != string(s.held.digest) {
+		s.count(stray)
+		return
+	}
+	s.member.Applied(v, a, true)
+	s.count(worst(a))
+}
+
+// settle records how an update was taken and resyncs when the digests differ.
+func (s *session) settle(f *flight, a *syncv1.Ack) {
+	want := f.view.Digest()
+	took := !a.GetRefused() && string(a.GetDigest()) == string(want[:])
+	suspect := a.GetRefused() && string(s.suspect) == string(want[:])
+	o := refused
+	switch {
+	case took:
+		o = s.took(f, a)
+	case !suspect && !f.full:
+		o = mismatch
+		s.resync(f, a)
+	default:
+		s.refused(f, a, suspect)
+	}
+	s.count(o)
+	f.answered(s, o, a)
+}
+
+func (s *session) took(f *flight, a *syncv1.Ack) outcome {
+	s.held = held{f.view.Epoch, a.GetDigest(), f.view.Revision}
+	s.late, s.suspect, s.greeting = nil, nil, nil
+	s.member.Applied(f.view, a, f.full)
+	return worst(a)
+}
+
+// resync sends the whole newest set: the data plane didn't end up where the delta leads. Should that fail too, it isn't tried again.
+func (s *session) resync(f *flight, a *syncv1.Ack) {
+	s.server.metrics.resyncs.Inc()
+	s.server.cfg.Log.Warn("a data plane has another digest than it should; sending everything", slog.String("node", s.joined.Node),
+		slog.Int64("revision", f.view.Revision), slog.String("reason", a.GetReason()))
+	s.held.digest = nil
+	v := s.sub.Current()
+	s.update(v, v.Full())
+}
+
+func (s *session) refused(f *flight, a *syncv1.Ack, suspect bool) {
+	s.held.digest = a.GetDigest()
+	s.late = f
+	reason := a.GetReason()
+	if reason == "" {
+		reason = "the data plane holds another digest after the whole set was sent"
+	}
+	s.member.Refused(f.view, reason, suspect)
+	s.server.cfg.Log.Warn("a data plane refused an update", slog.String("node", s.joined.Node), slog.Int64("revision", f.view.Revision),
+		slog.Bool("suspect", suspect), slog.String("reason", reason))
+}
+
+// worst says what became of the objects of a taken update.
+func worst(a *syncv1.Ack) outcome {
+	o := applied
+	for _, x := range a.GetOutcomes() {
+		if x.GetRejected() {
+			return rejected
+		}
+		o = warned
+	}
+	return o
+}
+
+func (s *session) count(o outcome) { s.server.metrics.acks.WithLabelValues(string(o)).Inc() }
+
+// observeSent notes how long a change took to leave.
+func (f *flight) observeSent(s *Server) {
+	if f.push != nil && !f.catchUp {
+		s.metrics.push.Observe(f.sentAt.Sub(f.view.Since).Seconds())
+	}
+}

@@ -1,0 +1,241 @@
+package stream
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hopgate/hopgate/controlplane/view"
+	"github.com/hopgate/hopgate/proto/attr"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+const (
+	slowestMost  = 50  // ack spans of answers that were fine: the slowest
+	rejectedMost = 200 // ack spans of the others
+)
+
+// crowd is the streams of one scope and the push that is under way in it. The server's mu guards it.
+type crowd struct {
+	streams int
+	push    *push
+}
+
+// push is one view on its way to the streams of a scope: the span of it, and what becomes child spans when it ends.
+type push struct {
+	server *Server
+	view   *view.View
+	span   trace.Span
+	ctx    context.Context
+	expiry *time.Timer
+
+	mu      sync.Mutex
+	ended   bool
+	waiting int // streams of the scope that haven't answered
+	counts  map[outcome]int
+	slowest []answer
+	failed  []answer
+}
+
+// answer is one ack.
+type answer struct {
+	node      string
+	sent, got time.Time
+	outcome   outcome
+	text      string
+}
+
+func (a answer) took() time.Duration { return a.got.Sub(a.sent) }
+
+// gather counts a stream in; mu is held.
+func (s *Server) gather(scope view.Scope) {
+	c := s.crowds[scope]
+	if c == nil {
+		c = &crowd{}
+		s.crowds[scope] = c
+	}
+	c.streams++
+	c.push.expect()
+}
+
+// disperse counts a stream out; mu is held.
+func (s *Server) disperse(sess *session) {
+	c := s.crowds[sess.joined.Scope]
+	c.streams--
+	c.push.hear(sess, answer{})
+	if c.streams == 0 {
+		c.push.end()
+		delete(s.crowds, sess.joined.Scope)
+	}
+}
+
+// pass notes that a stream needs no update for a view: a push of it doesn't wait for that stream.
+func (s *Server) pass(sess *session, v *view.View) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.crowds[sess.joined.Scope].push; p != nil && p.view == v {
+		p.hear(sess, answer{})
+	}
+}
+
+// trace lets a part carry the trace of the changes in it, and returns the push it belongs to; nil when there is no change in it.
+func (s *Server) trace(sess *session, v *view.View, last *syncv1.Update) *push {
+	changes := v.ChangesAfter(sess.held.revision)
+	if len(changes) == 0 || len(v.Changes) == 0 || sess.held.epoch != v.Epoch {
+		return nil
+	}
+	p := s.pushOf(sess.joined.Scope, v)
+	last.Traceparent = traceparent(p.ctx)
+	for _, c := range changes {
+		last.Changes = append(last.Changes, c.ID)
+		if c.ID != v.Changes[0].ID && c.Traceparent != "" {
+			last.Links = append(last.Links, c.Traceparent)
+		}
+	}
+	return p
+}
+
+// pushOf returns the push of a view in a scope; the first stream starts it and ends the one before.
+func (s *Server) pushOf(scope view.Scope, v *view.View) *push {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.crowds[scope]
+	if c.push != nil && (c.push.view == v || c.push.view.Epoch == v.Epoch && c.push.view.Revision > v.Revision) {
+		return c.push // that of a newer view is near enough for a stream that is just being overtaken
+	}
+	c.push.end()
+	c.push = s.newPush(scope, v, c.streams)
+	return c.push
+}
+
+func (s *Server) newPush(scope view.Scope, v *view.View, streams int) *push {
+	first := v.Changes[0]
+	parent := parse(first.Traceparent)
+	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.Int64(attr.Revision, v.Revision), attribute.String(attr.Change, first.ID),
+		attribute.String(attr.Region, scope.Region), attribute.String(attr.Replica, s.cfg.Replica), attribute.Int(attr.Nodes, streams))}
+	for _, c := range v.Changes[1:] {
+		if sc := trace.SpanContextFromContext(parse(c.Traceparent)); sc.IsValid() {
+			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: sc}))
+		}
+	}
+	p := &push{server: s, view: v, waiting: streams, counts: map[outcome]int{}}
+	p.ctx, p.span = s.tracer.Start(parent, attr.SpanPush+" "+scope.String(), opts...)
+	p.expiry = time.AfterFunc(s.cfg.AckTimeout, p.end)
+	return p
+}
+
+// answered tells the flight's push, if it has one, how it was taken.
+func (f *flight) answered(s *session, o outcome, a *syncv1.Ack) {
+	now := time.Now()
+	s.server.metrics.ack.Observe(now.Sub(f.began).Seconds())
+	if f.push != nil {
+		f.push.hear(s, answer{node: s.joined.Node, sent: f.began, got: now, outcome: o, text: a.GetReason()})
+	}
+}
+
+// expect counts in a stream that came later.
+func (p *push) expect() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting++
+}
+
+// hear takes in, once, the answer of a stream, or (without a node) that none will come. The push ends with the last one. Only the stream's own
+// goroutine calls it.
+func (p *push) hear(s *session, a answer) {
+	if p == nil || s.heard == p {
+		return
+	}
+	s.heard = p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
+	if a.node != "" {
+		p.keep(a)
+	}
+	if p.waiting--; p.waiting <= 0 {
+		p.endLocked()
+	}
+}
+
+// keep notes an answer; mu is held.
+func (p *push) keep(a answer) {
+	p.counts[a.outcome]++
+	switch {
+	case !p.span.IsRecording():
+	case a.outcome != applied:
+		if len(p.failed) < rejectedMost {
+			p.failed = append(p.failed, a)
+		}
+	case len(p.slowest) < slowestMost:
+		p.slowest = append(p.slowest, a)
+	default:
+		fastest := 0
+		for i := range p.slowest {
+			if p.slowest[i].took() < p.slowest[fastest].took() {
+				fastest = i
+			}
+		}
+		if p.slowest[fastest].took() < a.took() {
+			p.slowest[fastest] = a
+		}
+	}
+}
+
+// end makes the ack spans and ends the push, once. A nil push has nothing to end.
+func (p *push) end() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endLocked()
+}
+
+func (p *push) endLocked() {
+	if p.ended {
+		return
+	}
+	p.ended = true
+	p.expiry.Stop()
+	for _, a := range slices.Concat(p.slowest, p.failed) {
+		p.ackSpan(a)
+	}
+	for o, n := range p.counts {
+		p.span.SetAttributes(attribute.Int(attr.Nodes+"."+string(o), n))
+	}
+	p.span.End()
+	p.slowest, p.failed = nil, nil
+}
+
+func (p *push) ackSpan(a answer) {
+	_, span := p.server.tracer.Start(p.ctx, attr.SpanAck+" "+a.node, trace.WithTimestamp(a.sent), trace.WithSpanKind(trace.SpanKindInternal),
+		trace.WithAttributes(attribute.String(attr.Node, a.node), attribute.String(attr.Outcome, string(a.outcome))))
+	if a.outcome != applied && a.outcome != warned {
+		span.SetStatus(codes.Error, a.text)
+	}
+	span.End(trace.WithTimestamp(a.got))
+}
+
+// parse returns a context with the span a traceparent names; without a valid one it has none.
+func parse(traceparent string) context.Context {
+	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent})
+}
+
+func traceparent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier["traceparent"]
+}

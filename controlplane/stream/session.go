@@ -1,0 +1,256 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/hopgate/hopgate/controlplane/fleet"
+	"github.com/hopgate/hopgate/controlplane/view"
+	"github.com/hopgate/hopgate/proto/confset"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+// helloTimeout bounds the wait for the first message.
+const helloTimeout = 10 * time.Second
+
+// session is one stream. Its fields below "owned by run" belong to the handler's goroutine; another one reads from the stream, and a third
+// one, only while there is something to send, writes to it. The handler itself never blocks on the stream: returning is what ends it.
+type session struct {
+	server   *Server
+	stream   syncv1.SyncService_SyncServer
+	received chan received
+	sent     chan error        // one slot
+	ends     chan error        // one slot: why the stream must end
+	moves    chan *syncv1.Move // one slot
+	done     chan struct{}     // closed when the handler returns
+
+	// set by open
+	joined fleet.Joined
+	member *fleet.Member
+	sub    *view.Subscription
+
+	// owned by run
+	began    time.Time
+	greeting *view.View // that of the Welcome, until the data plane said what stands against it
+	held     held
+	suspect  []byte // digest that the data plane will refuse; may be empty
+	nonce    uint64
+	queue    []*syncv1.SyncResponse // to be sent, in order
+	sending  bool
+	news     bool    // a view may be newer than what was offered
+	flight   *flight // unanswered update
+	late     *flight // refused update that may still be taken
+	heard    *push   // last push that knows how this stream took it
+	timer    *time.Timer
+}
+
+// held is what the data plane holds.
+type held struct {
+	epoch    string
+	digest   []byte // empty: nothing
+	revision int64
+}
+
+func (h held) is(v *view.View) bool {
+	d := v.Digest()
+	return h.epoch == v.Epoch && string(h.digest) == string(d[:])
+}
+
+type received struct {
+	msg *syncv1.SyncRequest
+	err error
+}
+
+func newSession(s *Server, stream syncv1.SyncService_SyncServer) *session {
+	t := time.NewTimer(helloTimeout)
+	return &session{server: s, stream: stream, received: make(chan received), sent: make(chan error, 1), ends: make(chan error, 1),
+		moves: make(chan *syncv1.Move, 1), done: make(chan struct{}), timer: t}
+}
+
+// receive hands on what comes, until the stream or the handler ends.
+func (s *session) receive() {
+	for {
+		m, err := s.stream.Recv()
+		select {
+		case s.received <- received{m, err}:
+		case <-s.done:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// open waits for the hello and for the first view, then joins the fleet and queues the Welcome.
+func (s *session) open() error {
+	h, err := s.hello()
+	if err != nil {
+		return err
+	}
+	if s.joined, err = s.server.join(s.stream.Context(), h); err != nil {
+		return err
+	}
+	v := s.server.cfg.Views.Current(s.joined.Scope)
+	if v == nil {
+		return status.Error(codes.Unavailable, "this control plane hasn't read its store yet; try again")
+	}
+	s.held = held{h.GetEpoch(), h.GetDigest(), h.GetRevision()}
+	s.suspect = h.GetSuspectDigest()
+	s.began, s.greeting = time.Now(), v
+	digest := v.Digest()
+	s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Welcome{Welcome: &syncv1.Welcome{
+		Epoch: v.Epoch, Digest: digest[:], Revision: v.Revision, Replica: s.server.cfg.Replica}}})
+	s.sub = s.server.cfg.Views.Subscribe(s.joined.Scope)
+	s.server.add(s)
+	return nil
+}
+
+func (s *session) hello() (*syncv1.Hello, error) {
+	defer s.timer.Stop()
+	select {
+	case r := <-s.received:
+		if r.err != nil {
+			return nil, status.Error(codes.Canceled, "the stream ended before its hello")
+		}
+		return r.msg.GetHello(), nil
+	case <-s.timer.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %s", helloTimeout)
+	case <-s.server.cut:
+		return nil, errCut
+	case <-s.stream.Context().Done():
+		return nil, status.FromContextError(s.stream.Context().Err()).Err()
+	}
+}
+
+// close undoes open.
+func (s *session) close() {
+	s.timer.Stop()
+	s.sub.Close()
+	s.server.remove(s)
+}
+
+var errCut = status.Error(codes.Unavailable, "this control plane is shutting down; connect to another one")
+
+// run drives the session until the stream ends. It returns nil when the data plane closed it.
+func (s *session) run() error {
+	for {
+		s.advance()
+		if err := s.wait(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// wait takes in one thing that happened.
+func (s *session) wait() error {
+	select {
+	case <-s.sub.C():
+		s.news = true
+	case r := <-s.received:
+		if r.err != nil {
+			return r.err
+		}
+		return s.take(r.msg)
+	case err := <-s.sent:
+		s.sending = false
+		return err
+	case m := <-s.moves:
+		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Move{Move: m}})
+	case <-s.timer.C:
+		return s.stalled()
+	case err := <-s.ends:
+		return err
+	case <-s.server.cut:
+		return errCut
+	case <-s.stream.Context().Done():
+		return status.FromContextError(context.Cause(s.stream.Context())).Err()
+	}
+	return nil
+}
+
+// take handles a message of the data plane.
+func (s *session) take(m *syncv1.SyncRequest) error {
+	switch m := m.GetMessage().(type) {
+	case *syncv1.SyncRequest_Ack:
+		s.answer(m.Ack)
+	case *syncv1.SyncRequest_Health:
+		s.member.Health(m.Health)
+	case *syncv1.SyncRequest_Hello:
+		return status.Error(codes.InvalidArgument, "a second hello; a stream has one")
+	}
+	return nil
+}
+
+// advance starts what can be started: one message at a time, and no update before the last one was answered.
+func (s *session) advance() {
+	if s.sending {
+		return
+	}
+	if len(s.queue) == 0 && s.flight == nil && s.news {
+		s.news = false
+		s.offer()
+	}
+	if len(s.queue) > 0 {
+		m := s.queue[0]
+		s.queue = s.queue[1:]
+		s.sending = true
+		s.timer.Reset(s.server.cfg.SendTimeout)
+		s.server.wg.Go(func() { s.sent <- s.stream.Send(m) })
+		return
+	}
+	s.queue = nil
+	s.rest()
+}
+
+// rest sets the timer for when nothing is being sent.
+func (s *session) rest() {
+	if s.flight == nil {
+		s.timer.Stop()
+		return
+	}
+	if s.flight.sentAt.IsZero() {
+		s.flight.sentAt = time.Now()
+		s.flight.observeSent(s.server)
+	}
+	s.timer.Reset(time.Until(s.flight.sentAt.Add(s.server.cfg.AckTimeout)))
+}
+
+// stalled says why the stream ends when the timer fires.
+func (s *session) stalled() error {
+	if s.sending {
+		return status.Errorf(codes.Aborted, "the data plane took nothing for %s; connect anew", s.server.cfg.SendTimeout)
+	}
+	return status.Errorf(codes.Aborted, "update %d was not answered within %s; connect anew", s.flight.nonce, s.server.cfg.AckTimeout)
+}
+
+// end makes the stream end with a reason, unless it already has one.
+func (s *session) end(err error) {
+	select {
+	case s.ends <- err:
+	default:
+	}
+}
+
+func (s *session) move(m *syncv1.Move) {
+	select {
+	case s.moves <- m:
+	default:
+	}
+}
+
+// digestOf returns a digest from the wire; ok is false when it is none.
+func digestOf(b []byte) (d confset.Digest, ok bool) {
+	if len(b) != len(d) {
+		return d, false
+	}
+	return confset.Digest(b), true
+}

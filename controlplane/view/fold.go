@@ -1,0 +1,125 @@
+package view
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// fold takes in one event of the watch.
+func (v *Views) fold(e store.Event) error {
+	objs := v.open(e.Upserts)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old := v.index.Load()
+	if e.Revision <= old.Revision {
+		return nil
+	}
+	v.lostAt = time.Time{}
+	removals := v.guard(e.Removals, said(e.Change), old.Len())
+	v.remember(e.Change, e.Revision)
+	v.stage(objs, removals)
+	v.moveTo(old.with(e))
+	return nil
+}
+
+// replace takes in the whole store: only true differences to what was known are staged.
+func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
+	next, old := newSnapshot(snap.Epoch, snap.Revision, snap.Heads), v.index.Load()
+	objs := v.open(v.changedHeads(snap.Heads, old))
+	gone := v.goneSince(old, next)
+	named := v.saidSince(ctx, gone, old)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.loads++
+	v.lostAt = time.Time{}
+	removals := v.guard(gone, named, old.Len())
+	if old != nil && old.Epoch != snap.Epoch {
+		v.history = nil
+		v.cfg.Log.Warn("the store has another epoch: it was made anew or restored", slog.String("epoch", snap.Epoch), slog.String("before", old.Epoch))
+	}
+	if snap.Change != nil {
+		v.remember(snap.Change, snap.Revision)
+	}
+	v.stage(objs, removals)
+	v.moveTo(next)
+}
+
+// open turns heads into objects; those that can't be opened are left out.
+func (v *Views) open(heads []store.Head) []confset.Object {
+	objs := make([]confset.Object, 0, len(heads))
+	for _, h := range heads {
+		o, err := v.cfg.Open(h)
+		if err != nil {
+			v.mu.Lock()
+			v.unopened++
+			v.mu.Unlock()
+			v.cfg.Log.Error("an object can't be opened; the fleet keeps what it has of it", slog.String("object", h.Object.Key.String()), slog.Any("error", err))
+			continue
+		}
+		objs = append(objs, o)
+	}
+	return objs
+}
+
+// changedHeads returns the heads that differ from the old snapshot.
+func (v *Views) changedHeads(heads []store.Head, old *Snapshot) []store.Head {
+	if old == nil {
+		return heads
+	}
+	var out []store.Head
+	for _, h := range heads {
+		was, ok := old.Get(h.Object.Key.Kind, h.Object.Key.Name)
+		if !ok || was.Object.Hash != h.Object.Hash || was.Object.UID != h.Object.UID {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// goneSince returns the keys that were known and aren't there any more, in canonical order.
+func (v *Views) goneSince(old, next *Snapshot) []confset.Key {
+	var gone []confset.Key
+	for h := range old.All {
+		if !next.has(h.Object.Key) {
+			gone = append(gone, h.Object.Key)
+		}
+	}
+	slices.SortFunc(gone, confset.Key.Compare)
+	return gone
+}
+
+// stage lets the publisher have objects and removals; mu is held.
+func (v *Views) stage(objs []confset.Object, removals []confset.Key) {
+	for i := range objs {
+		v.pending[objs[i].Key] = &objs[i]
+		delete(v.held, objs[i].Key)
+	}
+	for _, key := range removals {
+		v.pending[key] = nil
+	}
+	if v.since.IsZero() {
+		v.since = time.Now()
+	}
+}
+
+// moveTo makes a snapshot the current one; mu is held.
+func (v *Views) moveTo(s *Snapshot) {
+	v.index.Store(s)
+	close(v.moved)
+	v.moved = make(chan struct{})
+	v.wake()
+}
+
+// remember notes a change, unless it is the newest already; mu is held.
+func (v *Views) remember(c *store.ChangeRecord, revision int64) {
+	if c == nil || len(v.history) > 0 && v.history[len(v.history)-1].ID == c.ID {
+		return
+	}
+	next := append(slices.Clone(v.history), Change{ID: c.ID, Traceparent: c.Traceparent, Revision: revision})
+	v.history = next[max(0, len(next)-historyMost):]
+}

@@ -1,0 +1,117 @@
+package view
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+const (
+	// Removals that no change names are held above this count and this share of the config, both.
+	guardCount, guardShare = 10, 0.2
+	// recordPage and recordPages bound the search for changes that name removals.
+	recordPage, recordPages = 200, 100
+)
+
+// guarded says whether so many unnamed removals need a human.
+func guarded(unnamed, all int) bool {
+	return unnamed > guardCount && float64(unnamed) > guardShare*float64(all)
+}
+
+// said returns the removals that a change names; nil for none.
+func said(c *store.ChangeRecord) map[confset.Key]struct{} {
+	out := map[confset.Key]struct{}{}
+	addSaid(out, c)
+	return out
+}
+
+func addSaid(to map[confset.Key]struct{}, c *store.ChangeRecord) {
+	if c == nil {
+		return
+	}
+	for _, o := range c.Objects {
+		if o.After == "" {
+			to[confset.Key{Kind: o.Kind, Name: o.Name}] = struct{}{}
+		}
+	}
+}
+
+// saidSince returns the removals named by the changes that this replica hasn't seen. It asks the store only when there are so many removals
+// that it matters; when the store doesn't tell, nothing is named.
+func (v *Views) saidSince(ctx context.Context, gone []confset.Key, old *Snapshot) map[confset.Key]struct{} {
+	if !guarded(len(gone), old.Len()) {
+		return nil
+	}
+	named, last := map[confset.Key]struct{}{}, v.lastChange()
+	for before, page := "", 0; page < recordPages; page++ {
+		records, err := v.cfg.Store.Changes(ctx, before, recordPage)
+		if err != nil {
+			v.cfg.Log.Warn("change records can't be read to explain removals", slog.Any("error", err))
+			return nil
+		}
+		for _, c := range records {
+			if c.ID <= last {
+				return named
+			}
+			addSaid(named, c)
+			before = c.ID
+		}
+		if len(records) < recordPage {
+			return named
+		}
+	}
+	return named
+}
+
+func (v *Views) lastChange() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.history) == 0 {
+		return ""
+	}
+	return v.history[len(v.history)-1].ID
+}
+
+// guard returns the removals to publish and holds the others; mu is held. Below the limits everything passes.
+func (v *Views) guard(gone []confset.Key, named map[confset.Key]struct{}, all int) []confset.Key {
+	var pass, hold []confset.Key
+	for _, key := range gone {
+		if _, ok := named[key]; ok {
+			pass = append(pass, key)
+		} else {
+			hold = append(hold, key)
+		}
+	}
+	if !guarded(len(hold), all) {
+		return gone
+	}
+	for _, key := range hold {
+		v.held[key] = struct{}{}
+	}
+	v.cfg.Log.Error("removals are held: no change record names them; the fleet keeps these objects until the removals are confirmed",
+		slog.Int("removals", len(hold)), slog.Int("objects", all), slog.String("first", hold[0].String()))
+	return pass
+}
+
+// Confirm publishes the removals that are held and returns how many they were.
+func (v *Views) Confirm() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := len(v.held)
+	if n == 0 {
+		return 0
+	}
+	v.stage(nil, slices.Collect(maps.Keys(v.held)))
+	clear(v.held)
+	v.wake()
+	v.cfg.Log.Warn("held removals are confirmed", slog.Int("removals", n))
+	return n
+}
+
+func sortedKeys(m map[confset.Key]struct{}) []confset.Key {
+	return slices.SortedFunc(maps.Keys(m), confset.Key.Compare)
+}

@@ -1,0 +1,84 @@
+package view
+
+import (
+	"context"
+	"time"
+
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// publishAll publishes what is pending until ctx ends: at once after a quiet time, else when a burst pauses or lasts too long.
+func (v *Views) publishAll(ctx context.Context) {
+	for {
+		select {
+		case <-v.dirty:
+		case <-ctx.Done():
+			return
+		}
+		v.publish()
+		for v.burst(ctx) {
+			v.publish()
+		}
+	}
+}
+
+// burst waits until there was nothing new for the debounce time, or the oldest unpublished change has waited for the longest delay. It
+// reports whether there is something to publish.
+func (v *Views) burst(ctx context.Context) (more bool) {
+	quiet := time.NewTimer(v.cfg.Debounce)
+	defer quiet.Stop()
+	var latest time.Time
+	for {
+		select {
+		case <-v.dirty:
+			if !more {
+				more, latest = true, time.Now().Add(v.cfg.MostDelay)
+			}
+			quiet.Reset(min(v.cfg.Debounce, time.Until(latest)))
+		case <-quiet.C:
+			return more
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// publish makes new views of what is pending. Only publishAll calls it.
+func (v *Views) publish() {
+	delta, at := v.takePending()
+	v.base = v.base.Apply(delta)
+	for _, l := range v.lanes {
+		l.publish(delta, at)
+	}
+	select {
+	case <-v.ready:
+	default:
+		close(v.ready)
+	}
+}
+
+func (v *Views) takePending() (confset.Delta, stamp) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var d confset.Delta
+	for key, o := range v.pending {
+		if o == nil {
+			d.Removals = append(d.Removals, key)
+		} else {
+			d.Upserts = append(d.Upserts, *o)
+		}
+	}
+	s := v.index.Load()
+	at := stamp{epoch: s.Epoch, revision: s.Revision, since: v.since, history: v.history}
+	clear(v.pending)
+	v.since = time.Time{}
+	return d, at
+}
+
+// wake tells the publisher that something is pending.
+func (v *Views) wake() {
+	select {
+	case v.dirty <- struct{}{}:
+	default:
+	}
+}
