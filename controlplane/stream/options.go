@@ -20,7 +20,6 @@ func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
-	
 		grpc.ReadBufferSize(4 << 10),
 		grpc.WriteBufferSize(16 << 10),
 		grpc.MaxRecvMsgSize(mostReceive),
