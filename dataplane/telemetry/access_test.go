@@ -243,3 +243,18 @@ func TestLineTimes(t *testing.T) {
 		at = at.Add(time.Second)
 	}
 }
+
+// Health probes that are answered well leave no line; one that isn't does.
+func TestProbesLeaveNoLine(t *testing.T) {
+	for _, c := range []struct {
+		path   string
+		status int
+		lines  bool
+	}{{"/readyz", 200, false}, {"/healthz", 200, false}, {"/readyz", 503, true}} {
+		k := newKit(t, nil)
+		k.tell(&telemetry.Record{HTTPMethod: "GET", Path: c.path, Proto: "HTTP/1.1", Status: c.status})
+		if got := k.flush(t); (got != "") != c.lines {
+			t.Errorf("%s %d left %q", c.path, c.status, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -121,7 +122,7 @@ func (t *Telemetry) Finish(r *Record) {
 		r.End = time.Now()
 	}
 	t.series.observe(r)
-	if t.access != nil {
+	if t.access != nil && !probe(r) {
 		t.access.add(r)
 	}
 	if r.Fault != nil {
@@ -130,6 +131,11 @@ func (t *Telemetry) Finish(r *Record) {
 	if r.Sampled && t.spans != nil {
 		t.spans.export(r)
 	}
+}
+
+// probe reports whether a balancer asked after our health and got a good answer: once a second each, that would drown the calls.
+func probe(r *Record) bool {
+	return r.Status == http.StatusOK && (r.Path == "/healthz" || r.Path == "/readyz")
 }
 
 // fault tells what only failed requests have: the error line, the counter, and spans although nobody sampled them.

@@ -1,0 +1,212 @@
+// Package dataplane puts the rooms of a data plane together: a stateless proxy that follows a control plane and serves MCP.
+//
+// It promises that it serves the last good config without a control plane, and that it stops in order: first the callers are drained, then
+// the config stream ends cleanly, last the telemetry of all of it is written. It refuses to start without a state directory of its own.
+package dataplane
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hopgate/hopgate/dataplane/follow"
+	"github.com/hopgate/hopgate/dataplane/listen"
+	"github.com/hopgate/hopgate/dataplane/request"
+	"github.com/hopgate/hopgate/dataplane/request/auth"
+	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
+	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+// Config of a Plane.
+type Config struct {
+	// Node is its name, unique in the fleet; Region and Group say where it stands.
+	Node, Region, Group string
+	// Version of the program.
+	Version string
+	// Listen is the address for clients.
+	Listen string
+	// TLS for clients; nil is plain HTTP/1.1 and h2c.
+	TLS *tls.Config
+	// PublicOrigins under which clients know it; may be empty.
+	PublicOrigins []string
+	// Control are the addresses of control planes, Dial how to reach one.
+	Control []string
+	Dial    func(address string) (follow.Conn, error)
+	// StateDir keeps the last good config.
+	StateDir string
+	// Static principals of this process, such as the master key of `up`.
+	Static []*table.Principal
+	// Anonymous admits callers without a key; only on a loopback listener.
+	Anonymous bool
+	// DrainDelay and DrainTimeout are those of listen.Config.
+	DrainDelay, DrainTimeout time.Duration
+	// Access gets the access lines; AccessFormat is human, json or off.
+	Access       io.Writer
+	AccessFormat string
+	// GoodAfter is how long a new config must have served before it counts as good; 0 means 30 s.
+	GoodAfter time.Duration
+	Log       *slog.Logger
+	Registry  *prometheus.Registry
+	Tracer    trace.TracerProvider
+}
+
+// Plane is one data plane. Boot it, then Run it.
+type Plane struct {
+	cfg       Config
+	holder    *table.Holder
+	telemetry *telemetry.Telemetry
+	client    *transport.Client
+	follower  *follow.Follower
+	handler   *request.Handler
+	listener  *listen.Listener
+}
+
+// New checks cfg and builds the plane; it opens nothing.
+func New(cfg Config) (*Plane, error) {
+	if cfg.Anonymous && !loopback(cfg.Listen) {
+		return nil, errors.New("dataplane: callers without a key are only taken on a loopback address, not on " + cfg.Listen)
+	}
+	p := &Plane{cfg: cfg, holder: new(table.Holder)}
+	p.holder.Store(table.New(table.Config{Region: cfg.Region, Static: cfg.Static}))
+	var err error
+	if p.telemetry, err = telemetry.New(telemetry.Config{Access: cfg.Access, Format: cfg.AccessFormat, Log: cfg.Log, Registry: cfg.Registry, Tracer: cfg.Tracer,
+		Region: cfg.Region, Node: cfg.Node, Version: cfg.Version, SampleRatio: func() float64 { return p.holder.Load().Settings().SampleRatio }}); err != nil {
+		return nil, err
+	}
+	if p.client, err = transport.New(transport.Config{}); err != nil {
+		return nil, err
+	}
+	if p.follower, err = p.newFollower(); err != nil {
+		return nil, err
+	}
+	if p.handler, err = p.newHandler(); err != nil {
+		return nil, err
+	}
+	p.listener, err = listen.New(listen.Config{Addr: cfg.Listen, TLS: cfg.TLS, Handler: p.handler, DrainDelay: cfg.DrainDelay, DrainTimeout: cfg.DrainTimeout, Log: cfg.Log})
+	return p, err
+}
+
+func (p *Plane) newFollower() (*follow.Follower, error) {
+	c := p.cfg
+	f, err := follow.New(follow.Config{Node: c.Node, Region: c.Region, Group: c.Group, Version: c.Version, Addresses: c.Control, Dial: c.Dial,
+		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Health: p.health})
+	if err != nil {
+		return nil, err
+	}
+	return f, c.Registry.Register(f)
+}
+
+func (p *Plane) newHandler() (*request.Handler, error) {
+	gate := auth.Gate{}
+	if p.cfg.Anonymous {
+		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", All: true, TrustTrace: true, Debug: true}
+	}
+	return request.New(request.Config{Table: p.holder, Hop: hop.New(p.client, p.cfg.Version), Telemetry: p.telemetry, Gate: gate, Region: p.cfg.Region, Log: p.cfg.Log,
+		Ready: p.readyBody, Listener: origin.Listener{Loopback: loopback(p.cfg.Listen), Public: p.cfg.PublicOrigins, Anonymous: p.cfg.Anonymous}})
+}
+
+// Boot puts the last good config in force and binds the socket.
+func (p *Plane) Boot(ctx context.Context) error {
+	report, err := p.follower.Boot()
+	if err != nil {
+		return err
+	}
+	log := p.cfg.Log.With("component", "follow")
+	for _, problem := range report.Problems {
+		log.Warn("state directory", "problem", problem)
+	}
+	if report.Loaded {
+		log.Info("serving the last good config", "revision", report.Version.Revision, "objects", report.Objects, "took", report.Took)
+	}
+	if report.Suspect != nil {
+		log.Error("the process ended under a config without a clean stop: that config is held off", "revision", report.Suspect.Version.Revision, "try_again", report.TryAgain)
+	}
+	if err := p.listener.Open(ctx); err != nil {
+		return errors.Join(err, p.follower.Close())
+	}
+	return nil
+}
+
+// Addr is the bound address; only after Boot.
+func (p *Plane) Addr() net.Addr { return p.listener.Addr() }
+
+// Run serves until ctx ends, drains, and returns when everything has ended. Boot comes first.
+func (p *Plane) Run(ctx context.Context) error {
+	rest, stop := context.WithCancel(context.WithoutCancel(ctx))
+	telling, hush := context.WithCancel(context.WithoutCancel(ctx))
+	var followers, tellers sync.WaitGroup
+	var followErr error
+	followers.Go(func() { followErr = p.follower.Run(rest) })
+	followers.Go(func() { p.client.Run(rest) }) //nolint:errcheck // ends with its context only
+	tellers.Go(func() { p.telemetry.Run(telling) })
+	err := p.listener.Run(ctx)
+	stop()
+	followers.Wait()
+	p.client.Close()
+	hush()
+	tellers.Wait()
+	return errors.Join(err, followErr)
+}
+
+// Telemetry gives the admin listener its pages.
+func (p *Plane) Telemetry() *telemetry.Telemetry { return p.telemetry }
+
+// Status says how the plane stands to its control plane.
+func (p *Plane) Status() follow.Status { return p.follower.Status() }
+
+// health is what the control plane is told every 10 s.
+func (p *Plane) health() *syncv1.Health {
+	return &syncv1.Health{Draining: p.handler.Draining(), InFlight: int32(p.telemetry.Active()), Upstreams: p.telemetry.UpstreamHealth()} //nolint:gosec // bounded by the connection limit
+}
+
+// Readiness is the body of /readyz.
+type Readiness struct {
+	Status     string `json:"status"`
+	Revision   int64  `json:"revision"`
+	AgeSeconds int64  `json:"age_seconds"` // since a control plane confirmed it; -1: never in this process
+	Stale      bool   `json:"stale"`
+	Suspect    bool   `json:"suspect,omitempty"`
+}
+
+// Ready reports whether requests can be served: a config is loaded and no drain is under way.
+func (p *Plane) Ready() (Readiness, bool) {
+	s := p.follower.Status()
+	age := s.Age(time.Now())
+	r := Readiness{Status: "ready", Revision: s.Version.Revision, AgeSeconds: int64(age / time.Second), Stale: !s.Connected, Suspect: s.Suspect}
+	if age < 0 {
+		r.AgeSeconds = -1
+	}
+	switch {
+	case !s.Loaded:
+		r.Status = "no config"
+	case p.handler.Draining():
+		r.Status = "draining"
+	default:
+		return r, true
+	}
+	return r, false
+}
+
+func (p *Plane) readyBody() ([]byte, bool) {
+	r, ok := p.Ready()
+	b, err := json.Marshal(r)
+	return b, ok && err == nil
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && origin.LoopbackHost(host)
+}

@@ -1,0 +1,94 @@
+package request
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/hopgate/hopgate/dataplane/request/endpoint"
+	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/request/reply"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+)
+
+// Inbound is one request as a front hands it over: neutral, so that no stage depends on which server read it.
+type Inbound struct {
+	// Context ends when the caller is gone.
+	Context context.Context
+	Method  string
+	// Path is the request target without its query.
+	Path string
+	// Host is the Host header or :authority.
+	Host string
+	// Remote is the direct peer, host:port.
+	Remote string
+	// Proto is HTTP/1.1 or HTTP/2.0.
+	Proto string
+	// Header is read only; keys are in canonical form.
+	Header http.Header
+	// Body is bounded in time by the front; its end is told with or after its last byte.
+	Body io.Reader
+	// Length of the body, -1 when unknown.
+	Length int64
+}
+
+// exchange is what one request carries through the stages. One goroutine owns it; it is pooled.
+type exchange struct {
+	in    *Inbound
+	ctx   context.Context
+	now   time.Time
+	rec   telemetry.Record
+	reply reply.Reply
+
+	table     *table.Table
+	door      endpoint.Endpoint
+	principal *table.Principal
+	server    *table.Server
+
+	body []byte           // as received
+	env  message.Envelope // of body
+	era  message.Era
+	call hop.Call
+	out  []byte // body as it leaves, with our trace context
+	ans  []byte // answer or event under way
+	data []byte // JSON of an event
+	tp   []byte // traceparent
+
+	held    int64 // bytes of the handler's budget that this request has
+	adopted bool  // the caller's trace context is settled
+}
+
+// reset lets go of everything that belonged to a request; buffers are kept unless a big one blew them up.
+func (x *exchange) reset() {
+	x.reply.Reset()
+	*x = exchange{reply: x.reply, body: keep(x.body), out: keep(x.out), ans: keep(x.ans), data: keep(x.data), tp: x.tp[:0]}
+}
+
+const keepAtMost = 128 << 10
+
+func keep(b []byte) []byte {
+	if cap(b) > keepAtMost {
+		return nil
+	}
+	return b[:0]
+}
+
+// id is the raw JSON-RPC id of the request, empty before the body was read or when it has none.
+func (x *exchange) id() []byte { return x.env.ID.Of(x.body) }
+
+// aim notes where the request goes.
+func (x *exchange) aim() {
+	t := x.server.Target
+	x.reply.Server = x.server
+	x.rec.Server = x.server.Name
+	x.rec.UpstreamAddr, x.rec.UpstreamPort, x.rec.UpstreamOrigin = t.Hostname, t.Port, t.Origin
+	x.call.Server, x.call.Settings, x.call.Method = x.server, x.table.Settings(), x.in.Method
+}
+
+// done notes a call's outcome as MCP sees it and the moment its answer was complete.
+func (x *exchange) done(outcome string) {
+	x.rec.Outcome, x.rec.End = outcome, time.Now()
+}

@@ -1,0 +1,197 @@
+// Package request is journey one: a straight line of typed steps from a caller's request to its answer.
+//
+//	origin → endpoint → auth → route → message → session → policy → hop → reply
+//
+// It promises that the whole request sees one config revision, that identity is settled before a body is read, that bodies are spliced and
+// never re-encoded, and that every failure names its hop. It refuses what it can't honour instead of guessing.
+package request
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hopgate/hopgate/dataplane/request/auth"
+	"github.com/hopgate/hopgate/dataplane/request/endpoint"
+	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/request/policy"
+	"github.com/hopgate/hopgate/dataplane/request/reply"
+	"github.com/hopgate/hopgate/dataplane/request/route"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+)
+
+// Config of a Handler.
+type Config struct {
+	// Table holds the config in force. Required.
+	Table *table.Holder
+	// Hop reaches upstreams. Required.
+	Hop *hop.Hop
+	// Telemetry receives one record per request. Required.
+	Telemetry *telemetry.Telemetry
+	// Listener says what the socket is known as.
+	Listener origin.Listener
+	// Gate admits callers.
+	Gate auth.Gate
+	// Region this data plane stands in, for messages and diagnostics.
+	Region string
+	// Ready answers /readyz: the body and whether config is loaded; nil: always ready until Unready.
+	Ready func() (body []byte, ok bool)
+	// HeldBytes bounds what all requests together keep of large bodies, answers and events; 0 means 256 MiB.
+	HeldBytes int64
+	// KeepAlive is how long an event stream may be quiet before a comment goes out to its caller; 0 means 15 s, negative means never.
+	KeepAlive time.Duration
+	// Log receives defects of the gateway itself. Required.
+	Log *slog.Logger
+}
+
+// Handler answers requests. Safe for concurrent use.
+type Handler struct {
+	cfg     Config
+	pool    sync.Pool // *exchange
+	streams policy.Streams
+	held    atomic.Int64 // bytes, see hold
+
+	draining context.Context // ends when long-lived streams should end
+	drain    context.CancelCauseFunc
+	dry      atomic.Bool // not ready for new traffic
+}
+
+// New checks cfg and returns a handler.
+func New(cfg Config) (*Handler, error) {
+	switch {
+	case cfg.Table == nil:
+		return nil, errors.New("request: Table is required")
+	case cfg.Hop == nil:
+		return nil, errors.New("request: Hop is required")
+	case cfg.Telemetry == nil:
+		return nil, errors.New("request: Telemetry is required")
+	case cfg.Log == nil:
+		return nil, errors.New("request: Log is required")
+	}
+	if cfg.HeldBytes == 0 {
+		cfg.HeldBytes = 256 << 20
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = 15 * time.Second
+	}
+	h := &Handler{cfg: cfg, pool: sync.Pool{New: func() any { return new(exchange) }}}
+	h.draining, h.drain = context.WithCancelCause(context.Background())
+	return h, nil
+}
+
+// Unready makes /readyz answer 503 while requests are still served: the first step of a drain.
+func (h *Handler) Unready() { h.dry.Store(true) }
+
+// Draining reports whether Unready was called.
+func (h *Handler) Draining() bool { return h.dry.Load() }
+
+// EndStreams ends long-lived streams properly, so that clients connect again elsewhere: the second step of a drain.
+func (h *Handler) EndStreams() { h.drain(errDraining) }
+
+// Serve answers one request and closes its record. Nothing of in and sink is used after it returns.
+func (h *Handler) Serve(in *Inbound, sink reply.Sink) {
+	x := h.pool.Get().(*exchange)
+	h.begin(x, in, sink)
+	defer h.finish(x)
+	defer h.recovered(x)
+	if err := h.answer(x); err != nil {
+		h.refuse(x, err)
+	}
+}
+
+func (h *Handler) begin(x *exchange, in *Inbound, sink reply.Sink) {
+	x.in, x.ctx, x.now = in, in.Context, time.Now()
+	x.rec.Start = x.now
+	x.rec.HTTPMethod, x.rec.Path, x.rec.Proto, x.rec.ClientAddr = in.Method, in.Path, in.Proto, in.Remote
+	x.reply.Sink, x.reply.Record, x.reply.Region, x.reply.KeepAlive = sink, &x.rec, h.cfg.Region, h.cfg.KeepAlive
+	if asked(in.Header) {
+		x.rec.Debug, x.reply.InboundAuth = true, auth.Shown(in.Header)
+	}
+	h.cfg.Telemetry.Begin(&x.rec)
+}
+
+func (h *Handler) finish(x *exchange) {
+	x.reply.Close()
+	h.cfg.Telemetry.Finish(&x.rec)
+	h.giveBack(x, x.held)
+	x.reset()
+	h.pool.Put(x)
+}
+
+// answer is the straight line. Its error is told to the caller by refuse; nil means that the answer is out.
+func (h *Handler) answer(x *exchange) error {
+	x.table = h.cfg.Table.Load()
+	x.rec.ConfigRevision = x.table.Version().Revision
+	x.door = endpoint.Parse(x.in.Path)
+	if x.door.Kind == endpoint.Live || x.door.Kind == endpoint.Ready {
+		return h.health(x)
+	}
+	if err := h.cfg.Listener.Check(x.in.Host, x.in.Header); err != nil {
+		return err
+	}
+	if err := h.admit(x); err != nil {
+		return err
+	}
+	if x.door.Kind != endpoint.Server {
+		return aggregate()
+	}
+	var err error
+	if x.server, err = route.Match(x.table, x.principal, x.door.Name, h.cfg.Region); err != nil {
+		return err
+	}
+	x.aim()
+	switch x.in.Method {
+	case http.MethodPost:
+		return h.post(x)
+	case http.MethodGet:
+		return h.listen(x)
+	case http.MethodDelete:
+		return h.end(x)
+	}
+	return x.wrongMethod("GET, POST, DELETE")
+}
+
+// admit settles who is calling.
+func (h *Handler) admit(x *exchange) (err error) {
+	if x.door.Kind == endpoint.None {
+		return noSuchPath(x.in.Path)
+	}
+	if x.table.Version().Epoch == "" {
+		return noConfig()
+	}
+	if x.principal, err = h.cfg.Gate.Admit(x.table, x.in.Header); err != nil {
+		return err
+	}
+	x.rec.Caller, x.reply.Principal = x.principal.Name, x.principal
+	x.rec.AuthEnd = time.Now()
+	return nil
+}
+
+// health answers /healthz and /readyz, to everybody.
+func (h *Handler) health(x *exchange) error {
+	if x.in.Method != http.MethodGet && x.in.Method != http.MethodHead {
+		return x.wrongMethod("GET, HEAD")
+	}
+	status, body := http.StatusOK, []byte(`{"status":"ok"}`)
+	if x.door.Kind == endpoint.Ready {
+		ok := true
+		if h.cfg.Ready != nil {
+			body, ok = h.cfg.Ready()
+		}
+		if !ok || h.dry.Load() {
+			status = http.StatusServiceUnavailable
+		}
+	}
+	x.rec.End = time.Now()
+	x.reply.Whole(status, reply.JSON(), body)
+	return nil
+}
+
+// asked reports whether the caller wants diagnostic headers.
+func asked(h http.Header) bool { return yes(h["X-Litellm-Mcp-Debug"]) || yes(h["X-Hopgate-Debug"]) }

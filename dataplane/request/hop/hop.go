@@ -1,0 +1,131 @@
+// Package hop is the upstream leg: it builds the outbound request from nothing, sends it, and says what kind of answer came.
+//
+// It promises that no inbound header travels unless it is named here, that a request whose bytes left is never sent twice, and that every
+// failure is a *fault.Error naming the phase. It refuses redirects, pages that aren't MCP, and bodies without an end.
+package hop
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+// Hop sends calls to MCP servers. Safe for concurrent use.
+type Hop struct {
+	client *transport.Client
+	agent  string
+	memory memory
+	fields sync.Pool // *[]byte
+}
+
+// New returns a hop over a client. version goes into the User-Agent upstreams see.
+func New(client *transport.Client, version string) *Hop {
+	return &Hop{client: client, agent: "hopgate/" + version,
+		fields: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+}
+
+// Field is one header that travels because the protocol says so.
+type Field struct{ Name, Value string }
+
+// Call is one HTTP exchange with an upstream, described by what the protocol needs.
+type Call struct {
+	Server   *table.Server
+	Settings *table.Settings
+	Method   string // POST, GET, DELETE
+	Body     []byte // of a POST
+	// Session is the upstream's own session id; empty for none.
+	Session string
+	// Revision goes out as MCP-Protocol-Version; empty: not sent.
+	Revision string
+	// MCPMethod and MCPName mirror the body in revision 2026-07-28; empty: not sent.
+	MCPMethod, MCPName string
+	// Params are validated Mcp-Param-* headers, forwarded untouched (SEP-2243).
+	Params []Field
+	// LastEventID resumes a stream.
+	LastEventID string
+	// Traceparent and Tracestate of our CLIENT span.
+	Traceparent, Tracestate string
+	// Stream marks long-lived answers: no idle and no total limit.
+	Stream bool
+}
+
+// Answer is the head of what came back, with its body still to read. Close it once.
+type Answer struct {
+	*transport.Response
+	Type transport.ContentType
+}
+
+// Session is the session id an upstream gives with its answer to initialize; empty for none.
+func (a *Answer) Session() string { return a.Header.Get("Mcp-Session-Id") }
+
+// Send makes the exchange and returns when the head of the answer is there, whatever its status. c and what it holds are not kept. Errors
+// are *fault.Error, or the end of ctx.
+func (h *Hop) Send(ctx context.Context, c *Call, rec *telemetry.Record) (Answer, error) {
+	buf := h.fields.Get().(*[]byte)
+	defer h.fields.Put(buf)
+	*buf = h.appendFields((*buf)[:0], c)
+	req := transport.Request{
+		Method: c.Method, Fields: *buf, Body: c.Body, Timeouts: c.Server.Timeouts, Stream: c.Stream,
+		ResultLimit: c.Settings.Result, EventLimit: c.Settings.Event,
+	}
+	rec.Attempts = 1 // nothing is sent twice
+	res, err := h.client.Do(ctx, c.Server.Target, &req, &rec.Upstream)
+	if err != nil {
+		return Answer{}, named(err, c.Server.Name)
+	}
+	rec.UpstreamStatus = res.Status
+	return Answer{Response: res, Type: res.ContentType()}, nil
+}
+
+// named puts the server into a fault of the transport.
+func named(err error, server string) error {
+	if f := fault.As(err); f != nil {
+		f.Server = server
+	}
+	return err
+}
+
+func (h *Hop) appendFields(b []byte, c *Call) []byte {
+	b = appendField(b, "User-Agent", h.agent)
+	switch c.Method {
+	case http.MethodPost:
+		b = append(b, "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"...)
+	case http.MethodGet:
+		b = append(b, "Accept: text/event-stream\r\n"...)
+	}
+	b = appendField(b, "MCP-Protocol-Version", c.Revision)
+	b = appendField(b, "Mcp-Session-Id", c.Session)
+	b = appendField(b, "Mcp-Method", c.MCPMethod)
+	b = appendField(b, "Mcp-Name", c.MCPName)
+	for i := range c.Params {
+		b = appendField(b, c.Params[i].Name, c.Params[i].Value)
+	}
+	b = appendField(b, "Last-Event-ID", c.LastEventID)
+	b = appendField(b, "traceparent", c.Traceparent)
+	return appendField(b, "tracestate", c.Tracestate)
+}
+
+// appendField adds a header line; a value with a control character is left out, so that no line can be smuggled in.
+func appendField(b []byte, name, value string) []byte {
+	if value == "" || !clean(value) {
+		return b
+	}
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+func clean(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < 0x20 && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}

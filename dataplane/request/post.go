@@ -1,0 +1,190 @@
+package request
+
+import (
+	"strings"
+	"time"
+
+	"github.com/hopgate/hopgate/dataplane/request/auth"
+	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/request/session"
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+// post carries one JSON-RPC message to the server and its answer back.
+func (h *Handler) post(x *exchange) error {
+	if err := h.read(x); err != nil {
+		return err
+	}
+	if err := x.speak(); err != nil {
+		return err
+	}
+	if err := x.openSession(); err != nil {
+		return err
+	}
+	if err := h.cfg.Hop.Mixed(x.server, x.era, x.rec.Method, x.rec.Revision, x.now); err != nil {
+		return err
+	}
+	h.trace(x)
+	x.out = message.Splice(x.out[:0], x.body, &x.env, x.call.Traceparent, x.call.Tracestate)
+	x.call.Body = x.out
+	if x.era == message.Modern && x.rec.Method == "subscriptions/listen" {
+		return h.subscribe(x)
+	}
+	if err := h.leave(x); err != nil {
+		return err
+	}
+	if x.bare() {
+		return h.oneShot(x)
+	}
+	return h.exchange(x)
+}
+
+// exchange sends the call and relays its answer.
+func (h *Handler) exchange(x *exchange) error {
+	a, err := h.cfg.Hop.Send(x.ctx, &x.call, &x.rec)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return h.relay(x, &a)
+}
+
+// oneShot makes the call within a session of its own if the server wants one. The caller has the answer before the session is ended.
+func (h *Handler) oneShot(x *exchange) error {
+	if err := h.cfg.Hop.OneShot(x.ctx, &x.call, &x.rec, x.now); err != nil {
+		return err
+	}
+	defer h.cfg.Hop.Goodbye(x.ctx, &x.call)
+	if err := h.exchange(x); err != nil {
+		h.refuse(x, err)
+	}
+	x.reply.Flush() //nolint:errcheck // the caller is gone or not; the session is ended either way
+	return nil
+}
+
+// leave marks the moment the request is settled here and turns to the upstream, after a last look at what is about to leave.
+func (h *Handler) leave(x *exchange) error {
+	for i := range x.call.Params {
+		if auth.Holds(x.table, x.call.Params[i].Value) {
+			return leak(x, x.call.Params[i].Name)
+		}
+	}
+	if x.call.LastEventID != "" && auth.Holds(x.table, x.call.LastEventID) {
+		return leak(x, "Last-Event-ID")
+	}
+	x.rec.Routed = time.Now()
+	h.cfg.Telemetry.Step(&x.rec, telemetry.StepUpstream)
+	return nil
+}
+
+// speak decides the caller's revision once, and checks that headers and body agree on it.
+func (x *exchange) speak() error {
+	x.era = message.EraOf(x.in.Header, x.body, &x.env)
+	x.rec.Era = x.era.String()
+	if err := message.Agree(x.in.Header, x.body, &x.env, x.era); err != nil {
+		return err
+	}
+	x.call.Revision = x.in.Header.Get("Mcp-Protocol-Version")
+	if x.rec.Method == "initialize" && !message.Known(x.call.Revision) {
+		x.call.Revision = "" // nobody has checked it: the body offers, the server answers
+	}
+	x.rec.Revision = x.call.Revision
+	if offer := x.env.OfferString(x.body); x.rec.Method == "initialize" && message.Known(offer) {
+		x.rec.Revision = offer
+	}
+	if x.era == message.Modern {
+		x.mirror()
+	}
+	return nil
+}
+
+// mirror takes over the headers that repeat parts of the body, as Agree has found them to do.
+func (x *exchange) mirror() {
+	x.call.MCPMethod = first(x.in.Header["Mcp-Method"])
+	switch x.rec.Method {
+	case "tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel":
+		x.call.MCPName = first(x.in.Header["Mcp-Name"])
+	}
+	for k, values := range x.in.Header {
+		if !strings.HasPrefix(k, "Mcp-Param-") { // they mirror arguments, and only the server knows which (SEP-2243)
+			continue
+		}
+		for _, v := range values {
+			x.call.Params = append(x.call.Params, hop.Field{Name: k, Value: v})
+		}
+	}
+}
+
+func first(v []string) string {
+	if len(v) == 0 {
+		return ""
+	}
+	return v[0]
+}
+
+// openSession opens the sealed session id the caller echoes. Revision 2026-07-28 has no sessions: the header is ignored there.
+func (x *exchange) openSession() error {
+	token := x.in.Header.Get("Mcp-Session-Id")
+	if token == "" || x.era == message.Modern {
+		return nil
+	}
+	x.rec.Session = session.ShortHash(token)
+	c, err := session.Open(x.table.Ring("session"), token, x.principal.ID, x.door.Canonical(), x.now)
+	if err != nil {
+		return x.named(err)
+	}
+	x.call.Session = c.Upstream
+	return nil
+}
+
+// sessionLife is how long a sealed session id is honoured; a client that holds on longer is told to initialize again.
+const sessionLife = 7 * 24 * time.Hour
+
+// sealSession gives the caller the upstream's session id in sealed form.
+func (x *exchange) sealSession(upstream string) error {
+	token, err := session.Seal(x.table.Ring("session"), session.Claims{Server: x.server.Name, Upstream: upstream, Principal: x.principal.ID,
+		Endpoint: x.door.Canonical(), Issued: x.now, Expires: x.now.Add(sessionLife)})
+	if err != nil {
+		return x.named(err)
+	}
+	x.rec.Session = session.ShortHash(token)
+	x.reply.Sink.Header()["Mcp-Session-Id"] = []string{token}
+	return nil
+}
+
+// named puts the server into a fault.
+func (x *exchange) named(err error) error {
+	if f := fault.As(err); f != nil && f.Server == "" {
+		f.Server = x.server.Name
+	}
+	return err
+}
+
+// trace takes the caller's trace context in and prepares ours for the way out.
+func (h *Handler) trace(x *exchange) {
+	h.adopt(x)
+	x.tp = telemetry.AppendTraceparent(x.tp[:0], &x.rec.IDs, x.rec.Sampled)
+	x.call.Traceparent, x.call.Tracestate = string(x.tp), x.rec.State
+}
+
+func (h *Handler) adopt(x *exchange) {
+	x.adopted = true
+	meta := x.env.TraceparentString(x.body)
+	header := first(x.in.Header["Traceparent"])
+	if meta == "" && header == "" {
+		return
+	}
+	state := x.env.TracestateString(x.body)
+	if meta == "" {
+		state = strings.Join(x.in.Header["Tracestate"], ",")
+	}
+	h.cfg.Telemetry.Adopt(&x.rec, meta, header, state, x.principal.TrustTrace)
+}
+
+// bare reports whether this is a call of somebody without a client: no session, no revision, no _meta, like curl.
+func (x *exchange) bare() bool {
+	return x.env.Kind == message.Request && x.era == message.Legacy && x.call.Session == "" && x.call.Revision == "" &&
+		x.rec.Method != "initialize"
+}

@@ -1,0 +1,116 @@
+package request
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+// statusClientGone is what records show when the caller left first; nobody receives it (the word is nginx's).
+const statusClientGone = 499
+
+var errDraining = errors.New("the data plane is draining")
+
+// refuse tells the caller what went wrong, unless the caller is the one who left.
+func (h *Handler) refuse(x *exchange, err error) {
+	f := fault.As(err)
+	if f == nil {
+		f = h.unnamed(x, err)
+	}
+	x.rec.Fault = f
+	x.rec.End = time.Now()
+	if !x.adopted && x.principal != nil {
+		h.adopt(x)
+	}
+	if x.in.Context.Err() != nil && x.reply.Started() {
+		return
+	}
+	x.reply.Fault(f, x.id())
+}
+
+// unnamed finds words for an error that no stage put into any: the caller left, the data plane drains, or the gateway has a defect.
+func (h *Handler) unnamed(x *exchange, err error) *fault.Error {
+	switch {
+	case drained(x.ctx):
+		return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unavailable, Status: http.StatusServiceUnavailable, Server: x.rec.Server,
+			Message: "this data plane is about to stop", Hint: "connect again: another one will answer", Err: err}
+	case x.in.Context.Err() != nil || errors.Is(err, context.Canceled):
+		return clientGone(x, err)
+	}
+	h.cfg.Log.Error("request failed without a named cause", "error", err, "path", x.in.Path)
+	return defect(x, err)
+}
+
+// recovered turns a panic of a stage into a fault of the gateway; the process and its other requests go on.
+func (h *Handler) recovered(x *exchange) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	h.cfg.Log.Error("a request made the gateway panic", "panic", p, "path", x.in.Path, "stack", string(debug.Stack()))
+	x.rec.Fault, x.rec.End = defect(x, nil), time.Now()
+	x.reply.Fault(x.rec.Fault, x.id())
+}
+
+func defect(x *exchange, err error) *fault.Error {
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Request, Kind: fault.Internal, Server: x.rec.Server,
+		Message: "the gateway failed to answer", Hint: "this is a defect of the gateway: report it with the trace id", Err: err}
+}
+
+func clientGone(x *exchange, err error) *fault.Error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Stream, Kind: fault.Reset, Remote: true, Status: statusClientGone, Server: x.rec.Server,
+		Message: "the caller closed the connection before the answer was complete", Err: err}
+}
+
+// wrongMethod refuses a method the endpoint doesn't have.
+func (x *exchange) wrongMethod(allow string) error {
+	x.reply.Sink.Header()["Allow"] = []string{allow}
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Unsupported, Status: http.StatusMethodNotAllowed,
+		Message: "this endpoint doesn't take that method", Hint: "use " + allow}
+}
+
+func noSuchPath(path string) error {
+	if len(path) > 100 {
+		path = path[:100]
+	}
+	return &fault.Error{Hop: fault.Client, Phase: fault.Route, Kind: fault.NotFound,
+		Message: "there is nothing at " + path, Hint: "MCP servers are at /{server}/mcp and /mcp/{server}"}
+}
+
+func noConfig() error {
+	return &fault.Error{Hop: fault.Control, Phase: fault.Config, Kind: fault.Unavailable, Status: http.StatusServiceUnavailable,
+		Message: "this data plane has received no config yet", Hint: "look at its /readyz and at `hopgate status`"}
+}
+
+func aggregate() error {
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unsupported, Status: http.StatusNotFound, Code: fault.CodeNotFound,
+		Message: "several servers behind one endpoint aren't offered by this version", Hint: "call one server at /{server}/mcp"}
+}
+
+// leak refuses to send somebody's gateway credential to an upstream.
+func leak(x *exchange, header string) error {
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Policy, Kind: fault.CredentialLeak, Server: x.rec.Server,
+		Message: "the header " + header + " holds a gateway credential, which is never sent to an upstream",
+		Hint:    "take the key out of it; the gateway reads it from x-litellm-api-key, x-hopgate-api-key or Authorization only"}
+}
+
+// yes reads a header that is a switch.
+func yes(values []string) bool {
+	if len(values) == 0 {
+		return false
+	}
+	switch v := values[0]; len(v) {
+	case 1:
+		return v == "1"
+	case 3:
+		return strings.EqualFold(v, "yes")
+	case 4:
+		return strings.EqualFold(v, "true")
+	}
+	return false
+}

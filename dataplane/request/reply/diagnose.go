@@ -1,0 +1,61 @@
+package reply
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+// diagnose adds the headers a caller asked for with x-litellm-mcp-debug or x-hopgate-debug. Callers that weren't admitted get the
+// admission part only; topology needs the role debug.
+func (r *Reply) diagnose(h http.Header) {
+	h["X-Mcp-Debug-Inbound-Auth"] = []string{r.InboundAuth}
+	if r.Principal == nil {
+		return
+	}
+	h["X-Mcp-Debug-Hops"] = []string{string(telemetry.AppendHops(nil, r.Record))}
+	h["Server-Timing"] = []string{string(telemetry.AppendServerTiming(nil, r.Record))}
+	if r.Server == nil {
+		return
+	}
+	h["X-Mcp-Debug-Oauth2-Token"] = []string{r.token()}
+	h["X-Mcp-Debug-Auth-Resolution"] = []string{"no-auth"}
+	h["X-Mcp-Debug-Server-Auth-Type"] = []string{r.Server.AuthType}
+	if r.Server.Target != nil {
+		h["X-Mcp-Debug-Outbound-Url"] = []string{r.Server.Target.Masked}
+	}
+	if r.Principal.Debug {
+		h["X-Mcp-Debug-Route"] = []string{r.route()}
+	}
+}
+
+// token says what credential is bound to the upstream. A gateway credential that was about to leave has been stopped.
+func (r *Reply) token() string {
+	if f := r.Record.Fault; f != nil && f.Kind == fault.CredentialLeak {
+		return "SAME_AS_LITELLM_KEY - likely misconfigured"
+	}
+	return "(none)"
+}
+
+// route tells where the request went and in which dialect.
+func (r *Reply) route() string {
+	b := append([]byte("server="), r.Server.Name...)
+	b = append(b, "; region="...)
+	b = append(b, r.Region...)
+	b = append(b, "; transport="...)
+	b = append(b, r.Server.Transport...)
+	b = append(b, "; era="...)
+	b = append(b, r.Record.Era...)
+	if r.Record.Revision != "" {
+		b = append(b, "; revision="...)
+		b = append(b, r.Record.Revision...)
+	}
+	if r.Record.OneShot {
+		b = append(b, "; one_shot=true"...)
+	}
+	b = append(b, "; bridged=false; config_revision="...)
+	b = strconv.AppendInt(b, r.Record.ConfigRevision, 10)
+	return string(b)
+}
