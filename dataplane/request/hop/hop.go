@@ -74,12 +74,24 @@ func (h *Hop) Send(ctx context.Context, c *Call, rec *telemetry.Record) (Answer,
 		ResultLimit: c.Settings.Result, EventLimit: c.Settings.Event,
 	}
 	rec.Attempts = 1 // nothing is sent twice
+	before := rec.Upstream
 	res, err := h.client.Do(ctx, c.Server.Target, &req, &rec.Upstream)
+	keepDial(&rec.Upstream, &before)
 	if err != nil {
 		return Answer{}, named(err, c.Server.Name)
 	}
 	rec.UpstreamStatus = res.Status
 	return Answer{Response: res, Type: res.ContentType()}, nil
+}
+
+// keepDial lets the last leg of a one-shot call tell how its connection was made, which the initialize before it did.
+func keepDial(now, before *telemetry.Timing) {
+	if !now.Reused || before.Reused || before.ConnDone.IsZero() {
+		return
+	}
+	now.Reused, now.Start = false, before.Start
+	now.DNSStart, now.DNSDone, now.ConnStart, now.ConnDone = before.DNSStart, before.DNSDone, before.ConnStart, before.ConnDone
+	now.TLSStart, now.TLSDone = before.TLSStart, before.TLSDone
 }
 
 // named puts the server into a fault of the transport.
