@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hopgate/hopgate/cmd/internal/launch"
+	"github.com/hopgate/hopgate/controlplane/store/etcdstore"
+	"github.com/hopgate/hopgate/proto/redact"
+)
+
+func newControl() *cobra.Command {
+	var (
+		c           launch.Control
+		logs        logFlags
+		etcd        etcdFlags
+		admin, sync pemFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "control",
+		Short: "Run a control plane",
+		Example: `  hopgate control --data-dir /var/lib/hopgate
+  hopgate control --etcd http://10.0.0.1:2379,http://10.0.0.2:2379,http://10.0.0.3:2379 --kek-file /etc/hopgate/kek`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(cmd)
+			if err != nil {
+				return err
+			}
+			c.Log, c.MasterKey = log, masterKey()
+			if err := secure(&c, admin, sync, log); err != nil {
+				return usage{err}
+			}
+			if c.Etcd, err = etcd.config(); err != nil {
+				return usage{err}
+			}
+			if err := c.Check(); err != nil {
+				return usage{err}
+			}
+			return c.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.DataDir, "data-dir", "./hopgate-data", "`DIR` that keeps the embedded store, the master key and the key-encryption key")
+	f.StringVar(&c.KEKFile, "kek-file", "", "`FILE` with the key-encryption key: 64 hexadecimal digits, mode 0600; the same for all replicas on one store (default: made in --data-dir)")
+	f.StringVar(&c.Admin, "admin", "127.0.0.1:4001", "`ADDRESS` of the admin API; off loopback it needs --tls-cert and --tls-key")
+	f.StringVar(&c.Sync, "sync", "127.0.0.1:4002", "`ADDRESS` data planes connect to; off loopback it needs --sync-cert, --sync-key and --sync-client-ca")
+	f.StringVar(&c.Replica, "replica", hostname(), "`NAME` of this control plane")
+	f.StringVar(&admin.cert, "tls-cert", "", "`FILE` with the certificate of the admin API, PEM; followed when it changes")
+	f.StringVar(&admin.key, "tls-key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&sync.cert, "sync-cert", "", "`FILE` with the certificate of the sync listener, PEM; followed when it changes")
+	f.StringVar(&sync.key, "sync-key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&sync.ca, "sync-client-ca", "", "`FILE` with the CA of data planes' certificates, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")
+	etcd.add(cmd)
+	logs.add(cmd)
+	return cmd
+}
+
+// secure loads the certificates of both listeners.
+func secure(c *launch.Control, admin, sync pemFlags, log *slog.Logger) (err error) {
+	if c.AdminTLS, err = launch.ServerTLS(admin.cert, admin.key, "", log); err != nil {
+		return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	if c.SyncTLS, err = launch.ServerTLS(sync.cert, sync.key, sync.ca, log); err != nil {
+		return fmt.Errorf("--sync-cert, --sync-key, --sync-client-ca: %w", err)
+	}
+	if c.SyncTLS != nil && sync.ca == "" {
+		return errors.New("--sync-client-ca: needed with --sync-cert, since data planes are known by their certificates")
+	}
+	return nil
+}
+
+// etcdFlags name an external cluster.
+type etcdFlags struct {
+	endpoints   []string
+	pem         pemFlags
+	user        string
+	maxTxnOps   int
+	dialTimeout time.Duration
+}
+
+func (e *etcdFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&e.endpoints, "etcd", nil, "`URL` of a member of an etcd cluster; may be repeated (default: an embedded member in --data-dir)")
+	f.StringVar(&e.pem.ca, "etcd-ca", "", "`FILE` with the CA of the members' certificates, PEM (default: the system's)")
+	f.StringVar(&e.pem.cert, "etcd-cert", "", "`FILE` with the client certificate for etcd, PEM")
+	f.StringVar(&e.pem.key, "etcd-key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&e.user, "etcd-user", "", "etcd `USER`; the password comes from HOPGATE_ETCD_PASSWORD")
+	f.IntVar(&e.maxTxnOps, "max-txn-ops", etcdstore.DefaultMaxTxnOps, "the cluster's own --max-txn-ops; bounds the objects in one change")
+	f.DurationVar(&e.dialTimeout, "etcd-dial-timeout", 2*time.Second, "how long one attempt to connect may take")
+}
+
+func (e *etcdFlags) config() (*etcdstore.ClusterConfig, error) {
+	if len(e.endpoints) == 0 {
+		if e.pem != (pemFlags{}) || e.user != "" {
+			return nil, errors.New("--etcd: name the cluster's members, or leave out --etcd-ca, --etcd-cert, --etcd-key and --etcd-user")
+		}
+		return nil, nil
+	}
+	c := &etcdstore.ClusterConfig{Endpoints: e.endpoints, User: e.user, MaxTxnOps: e.maxTxnOps, DialTimeout: e.dialTimeout}
+	if e.user != "" {
+		c.Password = redact.NewSecret(os.Getenv("HOPGATE_ETCD_PASSWORD"))
+	}
+	if e.pem == (pemFlags{}) {
+		return c, nil
+	}
+	var err error
+	if c.TLS, err = launch.ClientTLS(e.pem.ca, e.pem.cert, e.pem.key, nil); err != nil {
+		return nil, fmt.Errorf("--etcd-ca, --etcd-cert, --etcd-key: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hopgate/hopgate/cmd/internal/launch"
+)
+
+func newProxy() *cobra.Command {
+	var (
+		p                launch.Proxy
+		logs             logFlags
+		clients, control pemFlags
+	)
+	cmd := &cobra.Command{
+		Use:     "proxy",
+		Short:   "Run a data plane",
+		Example: `  hopgate proxy --control 127.0.0.1:4002 --region eu --listen 0.0.0.0:4000 --state-dir /var/lib/hopgate`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(cmd)
+			if err != nil {
+				return err
+			}
+			p.Log, p.Access, p.AccessFormat = log, cmd.ErrOrStderr(), logs.access()
+			if p.ListenTLS, err = launch.ServerTLS(clients.cert, clients.key, "", log); err != nil {
+				return usage{fmt.Errorf("--tls-cert, --tls-key: %w", err)}
+			}
+			if control != (pemFlags{}) {
+				if p.ControlTLS, err = launch.ClientTLS(control.ca, control.cert, control.key, log); err != nil {
+					return usage{fmt.Errorf("--cert, --key, --ca: %w", err)}
+				}
+			}
+			if err := checkOrigins("--public-origin", p.PublicOrigins); err != nil {
+				return err
+			}
+			if err := p.Check(); err != nil {
+				return usage{err}
+			}
+			return p.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&p.Control, "control", []string{"127.0.0.1:4002"}, "sync `ADDRESS` of a control plane; several are tried in turn")
+	f.StringVar(&p.Node, "node", hostname(), "`NAME` of this data plane, unique in the fleet")
+	f.StringVar(&p.Region, "region", "local", "`REGION` it stands in")
+	f.StringVar(&p.Group, "group", "", "`GROUP` within the region")
+	f.StringVar(&p.Listen, "listen", "127.0.0.1:4000", "`ADDRESS` for MCP clients")
+	f.StringVar(&clients.cert, "tls-cert", "", "`FILE` with the certificate for clients, PEM; followed when it changes")
+	f.StringVar(&clients.key, "tls-key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&p.Admin, "admin", "127.0.0.1:4003", "`ADDRESS` of /metrics, /debug and health")
+	f.StringVar(&p.StateDir, "state-dir", "./hopgate-state", "`DIR` that keeps the last good config; for this data plane alone")
+	f.StringVar(&control.cert, "cert", "", "`FILE` with this data plane's certificate, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")
+	f.StringVar(&control.key, "key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&control.ca, "ca", "", "`FILE` with the CA of the control planes' certificates, PEM")
+	addOrigins(cmd, &p.PublicOrigins, " none")
+	addDrain(cmd, &p.DrainDelay, &p.DrainTimeout, 5*time.Second)
+	logs.add(cmd)
+	return cmd
+}
+
+// pemFlags name files of one end of a TLS connection.
+type pemFlags struct{ cert, key, ca string }
+
+// hostname is a default; without one the flag has to be given.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}

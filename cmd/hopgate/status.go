@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hopgate/hopgate/cmd/internal/operator"
+	"github.com/hopgate/hopgate/cmd/internal/process"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+)
+
+func newStatus() *cobra.Command {
+	var (
+		admin  adminFlags
+		output outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the fleet: data planes, what they serve, what they refused, how their upstreams do",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
+			c, err := admin.connect()
+			if err != nil {
+				return err
+			}
+			defer c.Close() //nolint:errcheck // the command ends
+			fleet, err := c.ListNodes(cmd.Context(), &adminv1.ListRequest{})
+			if err != nil {
+				return operator.Explain(err)
+			}
+			if output.format == operator.Table {
+				return operator.PrintFleet(cmd.OutOrStdout(), fleet)
+			}
+			return operator.Print(cmd.OutOrStdout(), output.format, "", []proto.Message{fleet})
+		},
+	}
+	admin.add(cmd)
+	output.add(cmd, operator.Table, operator.YAML, operator.JSON)
+	return cmd
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), process.ThisBuild())
+		},
+	}
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// rig is everything that runs while figures are taken, each process on a loopback address of its own.
+type rig struct {
+	o     *options
+	dir   string
+	key   string
+	procs []*proc
+	// URLs of the same tools/call on each path.
+	direct, nginx, hopgate string
+	events, eventsNginx    string
+	eventsHopgate          string
+	nginxPIDs              []int
+	proxy, upstream        *proc
+	spans                  *collector
+}
+
+const (
+	upstreamAddr = "127.82.0.1:3300"
+	nginxAddr    = "127.82.0.2:3301"
+	mcpAddr      = "127.82.0.3:4000"
+	adminAddr    = "127.82.0.3:4001"
+	syncAddr     = "127.82.0.3:4002"
+	proxyAdmin   = "127.82.0.3:4003"
+)
+
+type proc struct {
+	name string
+	cmd  *exec.Cmd
+}
+
+func newRig(ctx context.Context, o *options, dir string) (*rig, error) {
+	for _, tool := range []string{"wrk", "nginx"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, fmt.Errorf("%w: install it (Debian: apt-get install %s)", err, tool)
+		}
+	}
+	var b [24]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
+	r := &rig{o: o, dir: dir, key: "sk-" + hex.EncodeToString(b[:])}
+	r.direct, r.nginx, r.hopgate = "http://"+upstreamAddr+"/mcp", "http://"+nginxAddr+"/mcp", "http://"+mcpAddr+"/fast/mcp"
+	r.events, r.eventsNginx, r.eventsHopgate = "http://"+upstreamAddr+"/events", "http://"+nginxAddr+"/events", "http://"+mcpAddr+"/events/mcp"
+	if err := r.start(ctx); err != nil {
+		r.stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *rig) start(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if r.spans, err = newCollector(ctx); err != nil {
+		return err
+	}
+	if r.upstream, err = r.launch(ctx, "upstream", nil, self, "upstream", upstreamAddr); err != nil {
+		return err
+	}
+	if err := r.startNginx(ctx); err != nil {
+		return err
+	}
+	return r.startHopgate(ctx)
+}
+
+func (r *rig) launch(ctx context.Context, name string, env []string, path string, args ...string) (*proc, error) {
+	out, err := os.Create(filepath.Join(r.dir, name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close() //nolint:errcheck // the child holds its own
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, append(os.Environ(), env...)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &proc{name: name, cmd: cmd}
+	r.procs = append(r.procs, p)
+	return p, nil
+}
+
+const nginxConf = `worker_processes 1; daemon off; pid %[1]s/nginx.pid; error_log %[1]s/nginx-error.log;
+events { worker_connections 4096; }
+http {
+  access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  keepalive_requests 1000000;
+  upstream fast { server %[3]s; keepalive 128; keepalive_requests 1000000; }
+  server { listen %[2]s; location / { proxy_pass http://fast; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } }
+}
+`
+
+func (r *rig) startNginx(ctx context.Context) error {
+	conf := filepath.Join(r.dir, "nginx.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, r.dir, nginxAddr, upstreamAddr), 0o600); err != nil {
+		return err
+	}
+	p, err := r.launch(ctx, "nginx", nil, "nginx", "-c", conf, "-p", r.dir)
+	if err != nil {
+		return err
+	}
+	if err := r.waitFor(ctx, "nginx", nginxAddr); err != nil {
+		return err
+	}
+	r.nginxPIDs = append(children(p.cmd.Process.Pid), p.cmd.Process.Pid)
+	return nil
+}
+
+const objects = `kind: Server
+name: fast
+spec: {endpoints: [{url: "http://%[1]s/mcp"}]}
+---
+kind: Server
+name: events
+spec: {endpoints: [{url: "http://%[1]s/events"}]}
+---
+kind: ApiKey
+name: bench
+spec: {sha256: "%[2]s", servers: ["*"]}
+---
+kind: Settings
+name: default
+spec: {tracing: {sample_ratio: "0.01"}}
+`
+
+func (r *rig) startHopgate(ctx context.Context) error {
+	env := []string{"HOPGATE_MASTER_KEY=" + r.key, "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + r.spans.addr, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
+	if _, err := r.launch(ctx, "control", env, r.o.binary, "control", "--data-dir", filepath.Join(r.dir, "control"), "--admin", adminAddr, "--sync", syncAddr, "--log-format", "json"); err != nil {
+		return err
+	}
+	if err := r.waitReady(ctx, "control", "http://"+adminAddr+"/readyz"); err != nil {
+		return err
+	}
+	var err error
+	r.proxy, err = r.launch(ctx, "proxy", env, r.o.binary, "proxy", "--control", syncAddr, "--node", "bench", "--region", "local", "--listen", mcpAddr,
+		"--admin", proxyAdmin, "--state-dir", filepath.Join(r.dir, "proxy"), "--log-format", "json", "--drain-delay", "0s")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(r.dir, "objects.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, objects, upstreamAddr, sha256Hex(r.key)), 0o600); err != nil {
+		return err
+	}
+	if err := r.waitReady(ctx, "proxy", "http://"+mcpAddr+"/readyz"); err != nil {
+		return err
+	}
+	apply := exec.CommandContext(ctx, r.o.binary, "apply", "--api", "http://"+adminAddr, "--api-key", r.key, "-f", file, "--wait")
+	if out, err := apply.CombinedOutput(); err != nil {
+		return fmt.Errorf("apply: %w: %s", err, out)
+	}
+	return r.once(ctx)
+}
+
+// once makes one call through the gateway and looks at the answer, so that rounds don't measure errors.
+func (r *rig) once(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.hopgate, strings.NewReader(callBody))
+	if err != nil {
+		return err
+	}
+	for k, v := range callHeaders(r.key) {
+		req.Header.Set(k, v)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK || !strings.Contains(string(body), `"text":"hello"`) {
+		return fmt.Errorf("a call through the gateway answered %d %s (logs in %s)", res.StatusCode, body, r.dir)
+	}
+	return nil
+}
+
+const callBody = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"}}}`
+
+func callHeaders(key string) map[string]string {
+	return map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25",
+		"x-litellm-api-key": "Bearer " + key}
+}
+
+func (r *rig) waitFor(ctx context.Context, name, addr string) error {
+	return poll(ctx, name+" on "+addr, func() error {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
+
+func (r *rig) waitReady(ctx context.Context, name, url string) error {
+	return poll(ctx, name, func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %d", url, res.StatusCode)
+		}
+		return nil
+	})
+}
+
+func poll(ctx context.Context, what string, try func() error) error {
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s didn't come up: %w", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *rig) stop() {
+	for i := len(r.procs) - 1; i >= 0; i-- {
+		r.procs[i].cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	}
+	for _, p := range r.procs {
+		var exit *exec.ExitError
+		if err := p.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+			fmt.Fprintln(os.Stderr, "bench:", p.name, err)
+		}
+	}
+	if r.spans != nil {
+		r.spans.stop()
+	}
+}

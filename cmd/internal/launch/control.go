@@ -1,0 +1,141 @@
+package launch
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hopgate/hopgate/cmd/internal/process"
+	"github.com/hopgate/hopgate/controlplane"
+	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/secret"
+	"github.com/hopgate/hopgate/controlplane/store/etcdstore"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// Control is a control plane's process.
+type Control struct {
+	// DataDir keeps the embedded store, the master key and the key-encryption key.
+	DataDir string
+	// Etcd are the members of an external cluster; nil: an embedded member in DataDir.
+	Etcd *etcdstore.ClusterConfig
+	// KEKFile is the key-encryption key; empty: kek in DataDir, made when missing. Replicas on one cluster need the same one.
+	KEKFile string
+	// Admin and Sync are addresses; see controlplane.Config.
+	Admin, Sync       string
+	AdminTLS, SyncTLS *tls.Config
+	// MasterKey of the environment; empty: the one in DataDir, made when missing.
+	MasterKey string
+	// Replica is this process's name.
+	Replica string
+	Log     *slog.Logger
+}
+
+// Run serves until ctx ends.
+func (c *Control) Run(ctx context.Context) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	return run(ctx, process.GroupConfig{Log: c.Log}, func(g *process.Group) error { return c.assemble(ctx, g) })
+}
+
+// Check refuses what can't be run, or not safely; it names the flag. Run checks too.
+func (c *Control) Check() error {
+	if c.AdminTLS == nil && !local(c.Admin) {
+		return fmt.Errorf("--admin %s: plaintext is only for loopback addresses; give --tls-cert and --tls-key", c.Admin)
+	}
+	if c.Sync == "" {
+		return errors.New("--sync: give the address that data planes connect to")
+	}
+	if c.SyncTLS == nil && !local(c.Sync) {
+		return fmt.Errorf("--sync %s: plaintext is only for loopback addresses; give --sync-cert, --sync-key and --sync-client-ca", c.Sync)
+	}
+	return nil
+}
+
+func (c *Control) assemble(ctx context.Context, g *process.Group) error {
+	key, err := c.master()
+	if err != nil {
+		return err
+	}
+	tracing, err := process.StartTracing(ctx, process.TracingConfig{Service: "hopgate-controlplane", Instance: c.Replica, Log: c.Log})
+	if err != nil {
+		return err
+	}
+	g.Add("traces", tracing.Run)
+	reg := registry()
+	plane, err := c.build(reg, tracing.Provider(), process.AdminMux(process.AdminConfig{Metrics: reg}), key)
+	if err != nil {
+		return err
+	}
+	if err := plane.Boot(ctx); err != nil {
+		return err
+	}
+	g.Add("control plane", plane.Run)
+	c.Log.Info("control plane listens", "admin", plane.AdminAddr().String(), "sync", plane.SyncAddr().String(), "replica", c.Replica)
+	key.tell(c.Log)
+	return nil
+}
+
+func (c *Control) build(reg *prometheus.Registry, tracer trace.TracerProvider, pages http.Handler, key *master) (*controlplane.Plane, error) {
+	kek, err := c.kek()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.store()
+	if err != nil {
+		return nil, err
+	}
+	return controlplane.New(controlplane.Config{Store: s, KEK: kek, Admin: c.Admin, AdminTLS: c.AdminTLS, AdminPages: pages, Sync: c.Sync, SyncTLS: c.SyncTLS,
+		Compile: compile, MasterKey: key.hash(), Version: process.ThisBuild().Version, Replica: c.Replica, Log: c.Log, Registry: reg, Tracer: tracer})
+}
+
+// master is the key that opens the admin API.
+func (c *Control) master() (*master, error) {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, err
+	}
+	key, err := loadMaster(c.DataDir, c.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	return key, key.check("the admin API", c.Admin)
+}
+
+// kek makes the key only for a store of one's own: a cluster may hold things sealed with a key that another replica has.
+func (c *Control) kek() (*secret.KEK, error) {
+	if c.KEKFile != "" {
+		return secret.LoadKEK(c.KEKFile, false)
+	}
+	return secret.LoadKEK(filepath.Join(c.DataDir, "kek"), true)
+}
+
+func (c *Control) store() (controlplane.Store, error) {
+	log := process.Component(c.Log, "store")
+	if c.Etcd == nil {
+		return etcdstore.Embedded(etcdstore.EmbeddedConfig{Dir: filepath.Join(c.DataDir, "etcd"), Log: log})
+	}
+	cfg := *c.Etcd
+	cfg.Log = log
+	return etcdstore.Cluster(cfg)
+}
+
+// compile asks the data plane's own compiler about an object.
+func compile(o confset.Object) []admit.Problem {
+	var out []admit.Problem
+	for _, r := range table.Check(o) {
+		if r.Rejected {
+			out = append(out, admit.Problem{Field: r.Field, Text: r.Text})
+		}
+	}
+	return out
+}

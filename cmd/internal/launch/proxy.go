@@ -1,0 +1,131 @@
+package launch
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/hopgate/hopgate/cmd/internal/process"
+	"github.com/hopgate/hopgate/dataplane"
+	"github.com/hopgate/hopgate/dataplane/follow"
+	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/rules"
+)
+
+// Proxy is a data plane's process.
+type Proxy struct {
+	Node, Region, Group string
+	// Control are addresses of control planes. ControlTLS nil is plaintext, only to loopback.
+	Control    []string
+	ControlTLS *tls.Config
+	// Listen is for clients, Admin for metrics and debug pages.
+	Listen, Admin string
+	ListenTLS     *tls.Config
+	PublicOrigins []string
+	StateDir      string
+	DrainDelay    time.Duration
+	DrainTimeout  time.Duration
+	// AccessFormat is human, json or off; Access gets the lines.
+	AccessFormat string
+	Access       io.Writer
+	Log          *slog.Logger
+}
+
+// Run serves until ctx ends.
+func (p *Proxy) Run(ctx context.Context) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	cfg := process.GroupConfig{Log: p.Log, Deadline: p.DrainDelay + p.DrainTimeout + 15*time.Second}
+	return run(ctx, cfg, func(g *process.Group) error { return p.assemble(ctx, g) })
+}
+
+// Check refuses what can't be run, or not safely; it names the flag. Run checks too.
+func (p *Proxy) Check() error {
+	if len(p.Control) == 0 {
+		return errors.New("--control: name at least one control plane")
+	}
+	for _, a := range p.Control {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("--control %s: give host:port", a)
+		}
+		if p.ControlTLS == nil && !local(a) {
+			return fmt.Errorf("--control %s: plaintext is only for loopback addresses; give --cert, --key and --ca", a)
+		}
+	}
+	if p.Node == "" {
+		return errors.New("--node: name this data plane, unique in the fleet")
+	}
+	if err := checkPlace("--region", p.Region); err != nil {
+		return err
+	}
+	if p.Group == "" {
+		return nil
+	}
+	return checkPlace("--group", p.Group)
+}
+
+// checkPlace checks the name of a region or group, which a control plane would refuse again and again.
+func checkPlace(flag, name string) error {
+	if vs := rules.Region(name); len(vs) > 0 {
+		return fmt.Errorf("%s %q is not a name: %s", flag, name, vs[0].Fix)
+	}
+	return nil
+}
+
+func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
+	tracing, err := process.StartTracing(ctx, process.TracingConfig{Service: "hopgate-dataplane", Instance: p.Node, Region: p.Region, IDs: telemetry.IDGenerator{}, Log: p.Log})
+	if err != nil {
+		return err
+	}
+	g.Add("traces", tracing.Run)
+	reg := registry()
+	plane, err := dataplane.New(dataplane.Config{Node: p.Node, Region: p.Region, Group: p.Group, Version: process.ThisBuild().Version, Listen: p.Listen, TLS: p.ListenTLS,
+		PublicOrigins: p.PublicOrigins, Control: p.Control, Dial: p.dial, StateDir: p.StateDir, DrainDelay: p.DrainDelay, DrainTimeout: p.DrainTimeout,
+		Access: p.Access, AccessFormat: p.AccessFormat, Log: p.Log, Registry: reg, Tracer: tracing.Provider()})
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	admin, err := lc.Listen(ctx, "tcp", p.Admin)
+	if err != nil {
+		return fmt.Errorf("--admin: %w", err)
+	}
+	pages := process.AdminMux(process.AdminConfig{Metrics: reg, Requests: http.HandlerFunc(plane.Telemetry().ServeRequests), Ready: readiness(plane)})
+	g.Add("admin pages", func(ctx context.Context) error { return process.Serve(ctx, admin, pages, p.Log) })
+	if err := plane.Boot(ctx); err != nil {
+		return err
+	}
+	g.Add("data plane", plane.Run)
+	p.Log.Info("data plane listens", "address", plane.Addr().String(), "admin", admin.Addr().String(), "node", p.Node, "region", p.Region, "control", p.Control)
+	return nil
+}
+
+func (p *Proxy) dial(address string) (follow.Conn, error) {
+	creds := insecure.NewCredentials()
+	if p.ControlTLS != nil {
+		creds = credentials.NewTLS(p.ControlTLS)
+	}
+	return grpc.NewClient("passthrough:///"+address, append(follow.DialOptions(), grpc.WithTransportCredentials(creds))...)
+}
+
+func readiness(p *dataplane.Plane) func() process.Readiness {
+	return func() process.Readiness {
+		r, ok := p.Ready()
+		out := process.Readiness{Ready: ok, Draining: r.Status == "draining", Revision: r.Revision, Age: time.Duration(r.AgeSeconds) * time.Second, Stale: r.Stale}
+		if !ok {
+			out.Reason = r.Status
+		}
+		return out
+	}
+}

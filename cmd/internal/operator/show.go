@@ -1,0 +1,264 @@
+package operator
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+)
+
+// Formats of output.
+const (
+	Table = "table"
+	YAML  = "yaml"
+	JSON  = "json"
+)
+
+// Print writes messages in the format: a table by row, YAML documents, or JSON.
+func Print(w io.Writer, format, head string, rows []proto.Message) error {
+	switch format {
+	case Table:
+		return printTable(w, head, rows)
+	case YAML:
+		return printYAML(w, rows)
+	case JSON:
+		return printJSON(w, rows)
+	}
+	return fmt.Errorf("--output %q: use table, yaml or json", format)
+}
+
+func printTable(w io.Writer, head string, rows []proto.Message) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
+	fmt.Fprintln(tw, head)
+	for _, m := range rows {
+		fmt.Fprintln(tw, row(m))
+	}
+	return tw.Flush()
+}
+
+func printJSON(w io.Writer, rows []proto.Message) error {
+	out := make([]json.RawMessage, len(rows))
+	for i, m := range rows {
+		b, err := document(m)
+		if err != nil {
+			return err
+		}
+		out[i] = b
+	}
+	if len(out) == 1 {
+		return encode(w, out[0])
+	}
+	return encode(w, out)
+}
+
+func printYAML(w io.Writer, rows []proto.Message) error {
+	for i, m := range rows {
+		b, err := document(m)
+		if err != nil {
+			return err
+		}
+		var n yaml.Node // keeps the order of members
+		if err := yaml.Unmarshal(b, &n); err != nil {
+			return err
+		}
+		plain(&n)
+		if i > 0 {
+			fmt.Fprintln(w, "---")
+		}
+		e := yaml.NewEncoder(w)
+		e.SetIndent(2)
+		if err := e.Encode(&n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plain drops the flow style that nodes read from JSON have.
+func plain(n *yaml.Node) {
+	n.Style &^= yaml.FlowStyle
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Style == yaml.DoubleQuotedStyle && !strings.ContainsAny(n.Value, ":#\"'{}[]*&!|>%@`\n") && !ambiguous(n.Value) {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+// ambiguous reports whether a bare word would be read as something other than a string, by YAML 1.1 too.
+func ambiguous(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off":
+		return true
+	}
+	var v any
+	if yaml.Unmarshal([]byte(s), &v) != nil {
+		return true
+	}
+	_, ok := v.(string)
+	return !ok
+}
+
+// document is the object as config files spell it: kind first.
+func document(m proto.Message) ([]byte, error) {
+	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	kind := kindOf(m)
+	if kind == "" {
+		return b, nil
+	}
+	rest := bytes.TrimPrefix(bytes.TrimSpace(b), []byte("{"))
+	sep := ","
+	if string(rest) == "}" {
+		sep = ""
+	}
+	return append([]byte(`{"kind":"`+kind+`"`+sep), rest...), nil
+}
+
+func kindOf(m proto.Message) string {
+	switch m.(type) {
+	case *configv1.Server:
+		return "Server"
+	case *configv1.ApiKey:
+		return "ApiKey"
+	case *configv1.Settings:
+		return "Settings"
+	}
+	return ""
+}
+
+// Heads of the tables.
+const (
+	ServerHead   = "NAME\tURL\tPROTOCOL\tAUTH\tAPPLIED\tREJECTED\tPENDING"
+	ApiKeyHead   = "NAME\tUSER\tSERVERS\tROLES\tEXPIRES"
+	SettingsHead = "NAME\tGENERATION\tCHANGED"
+	ChangeHead   = "ID\tTIME\tAUTHOR\tOBJECTS\tMESSAGE"
+	NodeHead     = "NODE\tREGION\tSTATE\tVERSION\tREVISION\tAGE\tREJECTED\tUPSTREAMS"
+)
+
+func row(m proto.Message) string {
+	switch m := m.(type) {
+	case *configv1.Server:
+		s, st := m.GetSpec(), m.GetStatus()
+		urls := make([]string, len(s.GetEndpoints()))
+		for i, e := range s.GetEndpoints() {
+			urls[i] = e.GetUrl()
+		}
+		return cells(m.GetName(), strings.Join(urls, " "), or(s.GetProtocol(), "auto"), or(s.GetAuth().GetType(), "none"), st.GetApplied(), st.GetRejected(), st.GetPending())
+	case *configv1.ApiKey:
+		s := m.GetSpec()
+		return cells(m.GetName(), or(s.GetUser(), "-"), or(strings.Join(s.GetServers(), ","), "(none)"), or(strings.Join(s.GetRoles(), ","), "-"), or(s.GetExpires(), "never"))
+	case *configv1.Settings:
+		return cells(m.GetName(), m.GetMeta().GetGeneration(), clock(m.GetMeta().GetUpdateTime()))
+	case *adminv1.Change:
+		return cells(m.GetId(), clock(m.GetTime()), m.GetAuthor(), len(m.GetObjects()), m.GetMessage())
+	case *adminv1.Node:
+		return cells(m.GetNode(), m.GetRegion(), nodeState(m), m.GetVersion(), m.GetRevision(), age(m.GetAppliedTime()), len(m.GetRejected()), upstreams(m))
+	}
+	return fmt.Sprint(m)
+}
+
+func nodeState(n *adminv1.Node) string {
+	switch {
+	case !n.GetConnected():
+		return "gone since " + age(n.GetSince())
+	case n.GetSuspect():
+		return "suspect"
+	case n.GetDraining():
+		return "draining"
+	case n.GetInSync():
+		return "in sync"
+	}
+	return "behind"
+}
+
+func upstreams(n *adminv1.Node) string {
+	bad := []string{}
+	for _, u := range n.GetUpstreams() {
+		if !u.GetOk() {
+			bad = append(bad, u.GetServer()+" ("+u.GetError()+", "+age(u.GetTime())+" ago)")
+		}
+	}
+	if len(bad) == 0 {
+		return fmt.Sprintf("%d ok", len(n.GetUpstreams()))
+	}
+	return fmt.Sprintf("%d ok, failing: %s", len(n.GetUpstreams())-len(bad), strings.Join(bad, ", "))
+}
+
+func cells(v ...any) string {
+	out := make([]string, len(v))
+	for i := range v {
+		out[i] = clean(fmt.Sprint(v[i]))
+	}
+	return strings.Join(out, "\t")
+}
+
+// clean keeps what others wrote from moving the cursor or breaking a table.
+func clean(s string) string { return printable(s) }
+
+// printable replaces control characters but those to keep with spaces.
+func printable(s string, keep ...rune) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !slices.Contains(keep, r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func clock(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return "-"
+	}
+	return t.AsTime().Format(time.RFC3339)
+}
+
+func age(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return "-"
+	}
+	return time.Since(t.AsTime()).Truncate(time.Second).String()
+}
+
+// PrintFleet writes the fleet as a table, and below it every object that a data plane refused or warned about.
+func PrintFleet(w io.Writer, fleet *adminv1.ListNodesResponse) error {
+	fmt.Fprintf(w, "desired revision %d, %d data planes\n", fleet.GetRevision(), len(fleet.GetNodes()))
+	if len(fleet.GetNodes()) == 0 {
+		return nil
+	}
+	if err := printTable(w, NodeHead, messages(fleet.GetNodes())); err != nil {
+		return err
+	}
+	for _, n := range fleet.GetNodes() {
+		for _, r := range n.GetRejected() {
+			word := "warns about"
+			if r.GetRejected() {
+				word = "refuses"
+			}
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s/%s: %s: %s (for %s)", n.GetNode(), word, r.GetKind(), r.GetName(), r.GetField(), r.GetText(), age(r.GetSince()))))
+		}
+	}
+	return nil
+}
