@@ -70,6 +70,7 @@ type Listener struct {
 	open    atomic.Int64 // connections
 	over    atomic.Int64 // connections refused so far
 	serving atomic.Int64 // requests in the handler
+	plain   *plain       // nil with TLS
 }
 
 // New checks cfg; it opens nothing.
@@ -94,7 +95,12 @@ func New(cfg Config) (*Listener, error) {
 		ErrorLog:                     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnState:                    l.count,
 	}
-	return l, nil
+	if cfg.TLS != nil {
+		return l, nil
+	}
+	var err error
+	l.plain, err = newPlain(l)
+	return l, err
 }
 
 // Open binds the socket, so that Addr is known and connections queue.
@@ -132,17 +138,14 @@ func (l *Listener) Run(ctx context.Context) error {
 }
 
 func (l *Listener) accept() error {
-	s := net.Listener(&capped{Listener: l.socket, l: l})
-	var err error
-	if l.cfg.TLS != nil {
-		err = l.server.ServeTLS(s, "", "")
-	} else {
-		err = l.server.Serve(s)
+	s := &capped{Listener: l.socket, l: l}
+	if l.plain != nil {
+		return l.plain.accept(s)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	if err := l.server.ServeTLS(s, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // drain says that this data plane goes, gives balancers time to notice, ends long-lived streams, and waits for calls in flight.
@@ -158,15 +161,30 @@ func (l *Listener) drain(failed <-chan struct{}) {
 	l.cfg.Handler.EndStreams()
 	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.DrainTimeout)
 	defer cancel()
-	if err := l.server.Shutdown(ctx); err != nil {
+	if err := l.shutdown(ctx); err != nil {
 		l.cfg.Log.Warn("calls were still in flight when the drain ended", "calls", l.serving.Load(), "timeout", l.cfg.DrainTimeout)
 		l.cut()
 	}
 }
 
+// shutdown takes no more connections and waits for requests in flight.
+func (l *Listener) shutdown(ctx context.Context) error {
+	if l.plain == nil {
+		return l.server.Shutdown(ctx)
+	}
+	l.socket.Close()
+	fast := make(chan error, 1)
+	go func() { fast <- l.plain.fast.Shutdown(ctx) }()
+	err := l.server.Shutdown(ctx)
+	return errors.Join(err, <-fast)
+}
+
 // cut breaks what is left and waits until the handler has noticed, so that its records are told.
 func (l *Listener) cut() {
 	l.server.Close() //nolint:errcheck // nothing is left to do about it
+	if l.plain != nil {
+		l.plain.fast.Close()
+	}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for by := time.Now().Add(cutGrace); l.serving.Load() > 0 && time.Now().Before(by); {
@@ -180,7 +198,9 @@ const cutGrace = 5 * time.Second
 func (l *Listener) count(_ net.Conn, s http.ConnState) {
 	switch s {
 	case http.StateNew:
-		l.open.Add(1)
+		if l.plain == nil { // else it was counted when it was handed over
+			l.open.Add(1)
+		}
 	case http.StateClosed, http.StateHijacked:
 		l.open.Add(-1)
 	}
