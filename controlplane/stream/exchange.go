@@ -47,10 +47,14 @@ func (s *session) offer() {
 	}
 }
 
-// leading returns the shortest update to the view.
+// leading returns the shortest update to the view: from the set that is held when it is known, else from the revision it stood at, which
+// another replica may have sent. Should that lead elsewhere, the digests differ and everything is sent.
 func (s *session) leading(v *view.View) *view.Update {
 	if d, ok := digestOf(s.held.digest); ok {
 		if u := v.Delta(d); u != nil {
+			return u
+		}
+		if u := v.DeltaAfter(s.held.epoch, s.held.revision); u != nil && !s.held.astray {
 			return u
 		}
 	}
@@ -121,7 +125,7 @@ func (s *session) settle(f *flight, a *syncv1.Ack) {
 }
 
 func (s *session) took(f *flight, a *syncv1.Ack) outcome {
-	s.held = held{f.view.Epoch, a.GetDigest(), f.view.Revision}
+	s.held = held{epoch: f.view.Epoch, digest: a.GetDigest(), revision: f.view.Revision}
 	s.late, s.suspect, s.greeting = nil, nil, nil
 	s.member.Applied(f.view, a, f.full)
 	return worst(a)
@@ -138,6 +142,7 @@ func (s *session) resync(f *flight, a *syncv1.Ack) {
 }
 
 func (s *session) refused(f *flight, a *syncv1.Ack, suspect bool) {
+	s.held.astray = s.held.astray || string(a.GetDigest()) != string(s.held.digest)
 	s.held.digest = a.GetDigest()
 	s.late = f
 	reason := a.GetReason()

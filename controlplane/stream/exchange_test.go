@@ -92,6 +92,36 @@ func TestADataPlaneWithAKnownOlderSetGetsADelta(t *testing.T) {
 	})
 }
 
+func TestADataPlaneThatWasAwayForManyChangesGetsADelta(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cptest.New(t, cptest.Config{})
+		c.Put(server("a"))
+		quiet()
+		p := join(t, c, hello("n1"))
+		p.take()
+		away := p.again("n1")
+		for i := range 20 { // more than the sets a view remembers
+			c.Put(server(fmt.Sprint("late", i)))
+			quiet()
+		}
+		p2 := join(t, c, away)
+		p2.set = p.set
+		if u, upserts, _ := p2.update(); u.GetFull() || upserts != 20 {
+			t.Errorf("whole set: %v, %d objects; want the 20 that are new", u.GetFull(), upserts)
+		}
+
+		t.Log("what it says it held isn't what stood at that revision")
+		away.Digest = make([]byte, 32)
+		p3 := join(t, c, away)
+		p3.set = p.set
+		u, _, _ := p3.update()
+		p3.refuse(u, confset.Digest{}, "digest mismatch")
+		if u, upserts, _ := p3.update(); !u.GetFull() || upserts != 21 {
+			t.Errorf("afterwards: whole set: %v, %d objects; want all 21", u.GetFull(), upserts)
+		}
+	})
+}
+
 func TestNewestViewWinsWhileAnUpdateIsUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := cptest.New(t, cptest.Config{})

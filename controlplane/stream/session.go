@@ -54,6 +54,7 @@ type held struct {
 	epoch    string
 	digest   []byte // empty: nothing
 	revision int64
+	astray   bool // the digest isn't what stood at the revision
 }
 
 func (h held) is(v *view.View) bool {
@@ -100,7 +101,7 @@ func (s *session) open() error {
 	if v == nil {
 		return status.Error(codes.Unavailable, "this control plane hasn't read its store yet; try again")
 	}
-	s.held = held{h.GetEpoch(), h.GetDigest(), h.GetRevision()}
+	s.held = held{epoch: h.GetEpoch(), digest: h.GetDigest(), revision: h.GetRevision()}
 	s.suspect = h.GetSuspectDigest()
 	s.began, s.greeting = time.Now(), v
 	digest := v.Digest()

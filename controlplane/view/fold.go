@@ -23,6 +23,7 @@ func (v *Views) fold(e store.Event) error {
 	removals := v.guard(e.Removals, said(e.Change), old.Len())
 	v.remember(e.Change, e.Revision)
 	v.stage(objs, removals)
+	v.trail = v.trail.touch(e.Revision, objs, removals)
 	v.moveTo(old.with(e))
 	return nil
 }
@@ -46,7 +47,20 @@ func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
 		v.remember(snap.Change, snap.Revision)
 	}
 	v.stage(objs, removals)
+	if old == nil || old.Epoch != snap.Epoch {
+		v.trail = trail{epoch: snap.Epoch, from: loadedAt(snap)}
+	} else {
+		v.trail = v.trail.touch(snap.Revision, objs, removals)
+	}
 	v.moveTo(next)
+}
+
+// loadedAt returns the revision since which nothing has changed in a snapshot: that of its newest change, or its own.
+func loadedAt(snap *store.Snapshot) int64 {
+	if snap.Change != nil && snap.Change.Revision > 0 {
+		return min(snap.Change.Revision, snap.Revision)
+	}
+	return snap.Revision
 }
 
 // open turns heads into objects; those that can't be opened are left out.

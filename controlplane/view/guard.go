@@ -22,6 +22,19 @@ func guarded(unnamed, all int) bool {
 	return unnamed > guardCount && float64(unnamed) > guardShare*float64(all)
 }
 
+// heldMark ends the epoch of a view that has more than the store.
+const heldMark = "~held"
+
+// epochFor returns the epoch under which a view is published. While removals are held it is another one than the store's, because what is
+// held is known to this process alone: to a control plane that starts after it, or stands beside it, a data plane with these objects comes
+// from another epoch, and the data plane holds their removal itself.
+func epochFor(epoch string, held int) string {
+	if held > 0 {
+		return epoch + heldMark
+	}
+	return epoch
+}
+
 // said returns the removals that a change names; nil for none.
 func said(c *store.ChangeRecord) map[confset.Key]struct{} {
 	out := map[confset.Key]struct{}{}
@@ -105,13 +118,15 @@ func (v *Views) Confirm() int {
 	if n == 0 {
 		return 0
 	}
-	v.stage(nil, slices.Collect(maps.Keys(v.held)))
+	removals := sortedKeys(v.held)
+	v.stage(nil, removals)
+	v.trail.from = v.index.Load().Revision // what is confirmed has no revision of its own
 	clear(v.held)
 	v.wake()
 	v.cfg.Log.Warn("held removals are confirmed", slog.Int("removals", n))
 	return n
 }
 
-func sortedKeys(m map[confset.Key]struct{}) []confset.Key {
+func sortedKeys[V any](m map[confset.Key]V) []confset.Key {
 	return slices.SortedFunc(maps.Keys(m), confset.Key.Compare)
 }

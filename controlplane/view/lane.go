@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,11 +29,12 @@ type stamp struct {
 	revision int64
 	since    time.Time
 	history  []Change
+	trail    trail
 }
 
 // publish makes the next view from the delta of all levels.
 func (l *lane) publish(d confset.Delta, at stamp) {
-	next := &View{Epoch: at.epoch, Revision: at.revision, Since: at.since, history: at.history}
+	next := &View{Epoch: at.epoch, Revision: at.revision, Since: at.since, history: at.history, trail: at.trail}
 	prev := l.view.Load()
 	if prev == nil {
 		next.Set = confset.Empty().Apply(l.filter(d))
@@ -52,12 +54,12 @@ func (l *lane) publish(d confset.Delta, at stamp) {
 
 // filter turns objects that the level can't read into removals.
 func (l *lane) filter(d confset.Delta) confset.Delta {
-	out := confset.Delta{Removals: d.Removals}
+	out := confset.Delta{Removals: slices.Clip(d.Removals)} // shared: the first append copies
 	for _, o := range d.Upserts {
 		if selects(l.level, o) {
 			out.Upserts = append(out.Upserts, o)
 		} else {
-			out.Removals = append(out.Removals[:len(out.Removals):len(out.Removals)], o.Key)
+			out.Removals = append(out.Removals, o.Key)
 		}
 	}
 	return out

@@ -69,7 +69,7 @@ func (v *Views) takePending() (confset.Delta, stamp) {
 		}
 	}
 	s := v.index.Load()
-	at := stamp{epoch: s.Epoch, revision: s.Revision, since: v.since, history: v.history}
+	at := stamp{epoch: epochFor(s.Epoch, len(v.held)), revision: s.Revision, since: v.since, history: v.history, trail: v.trail}
 	clear(v.pending)
 	v.since = time.Time{}
 	return d, at

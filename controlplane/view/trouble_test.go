@@ -124,6 +124,9 @@ func TestAWipedStoreRemovesNothingUntilConfirmed(t *testing.T) {
 			t.Errorf("confirmed %d removals, want 48", n)
 		}
 		quiet()
+		if e := c.Views().Current(anywhere).Epoch; now.Epoch != e+"~held" || e != mem.Epoch() {
+			t.Errorf("epoch %s, while removals were held %s; a restarted control plane must look like another store", e, now.Epoch)
+		}
 		left := c.Views().Current(anywhere).Set
 		if _, ok := left.Get(keys[9]); !ok || left.Len() != 2 {
 			t.Errorf("after confirming: %d objects, want s0 and s9", left.Len())

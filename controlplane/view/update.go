@@ -38,9 +38,11 @@ type View struct {
 
 	recent  []*confset.Set // sets that deltas can start from
 	history []Change       // oldest first
+	trail   trail
 
 	mu      sync.Mutex
 	updates map[confset.Digest]*Update // by where they start; guarded by mu
+	after   map[int]*Update            // by where they start in the trail; guarded by mu
 	full    *Update                    // guarded by mu
 }
 

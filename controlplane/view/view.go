@@ -4,7 +4,8 @@
 // once and a burst is merged, that a store that can't be reached changes nothing but the staleness, and that after a compaction or a
 // restore only true differences are published. Reads of the API come from its index, in name order, without asking the store.
 // It refuses to take absence for deletion: removals of more than a fifth of the config and more than ten objects that no change record
-// names are held, logged and reported until someone calls Confirm. It never drops a server because none of its endpoints serves a region:
+// names are held, logged and reported until someone calls Confirm; meanwhile views carry an epoch of their own, so that the data planes hold
+// these removals when this process, which alone remembers them, is gone. It never drops a server because none of its endpoints serves a region:
 // the data plane then says "not reachable from this region" instead of "unknown".
 package view
 
@@ -76,6 +77,7 @@ type Views struct {
 	pending  map[confset.Key]*confset.Object // unpublished; nil: removal; guarded by mu
 	since    time.Time                       // when the oldest unpublished change came; guarded by mu
 	held     map[confset.Key]struct{}        // removals that wait for Confirm; guarded by mu
+	trail    trail                           // guarded by mu
 	history  []Change                        // newest changes, oldest first; replaced, never written to; guarded by mu
 	lostAt   time.Time                       // when the store was lost; zero: it isn't; guarded by mu
 	loads    int64                           // guarded by mu

@@ -99,6 +99,11 @@ func (f *Follower) judge(u *update, now time.Time) verdict {
 	if err != nil {
 		return f.misfit(u, err)
 	}
+	reason := f.suspicious(u, delta)
+	f.hold(reason)
+	if reason != "" {
+		return verdict{reason: reason}
+	}
 	if s := f.store.Suspect(); s != nil && s.Version.Digest == u.version.Digest {
 		if err := f.store.Retry(); err != nil {
 			return verdict{reason: "suspect, and that it is tried again can't be noted on disk"}

@@ -45,7 +45,7 @@ func (f *Follower) Boot() (BootReport, error) {
 		Problems: state.Problems,
 	}
 	if rep.Loaded {
-		t, outs := f.cfg.Table.Load().Apply(confset.Delta{Upserts: slices.Collect(state.Set.All())}, state.Version.Revision, state.Version)
+		t, outs := f.cfg.Table.Load().Apply(confset.Delta{Upserts: slices.AppendSeq(make([]confset.Object, 0, rep.Objects), state.Set.Unordered())}, state.Version.Revision, state.Version)
 		f.cfg.Table.Store(t)
 		rep.Outcomes = outs
 	}

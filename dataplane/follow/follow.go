@@ -8,8 +8,9 @@
 // A disk that fails doesn't stop config: the change is served, the failure logged, counted and shown by Status; what is lost is the crash
 // rule for that change. No outcome in the answer speaks of it, since no object is at fault.
 //
-// It refuses a config that is suspect, one that isn't what its digest says (and asks for the whole set), and one that is older than what it
-// has within one epoch.
+// It refuses a config that is suspect, one that isn't what its digest says (and asks for the whole set), one that is older than what it
+// has within one epoch, and a whole set of another epoch that lacks more than a fifth and more than ten of the objects it serves: a store that
+// lost its content doesn't empty the fleet.
 package follow
 
 import (
@@ -157,6 +158,8 @@ type Status struct {
 	Version table.Version
 	// Suspect: a config under which the process ended without a clean stop is held off.
 	Suspect bool
+	// Held is why the newest update is not served although nothing is wrong with it: it would remove much; empty: none is held.
+	Held string
 	// DiskError is why the last change isn't kept on disk; nil when it is.
 	DiskError error
 }

@@ -195,7 +195,12 @@ func (s *session) welcome(ctx context.Context, w *syncv1.Welcome) *ending {
 		s.f.cfg.Log.Warn("the store was made anew or restored", "epoch", w.GetEpoch(), "epoch_before", held.Epoch)
 	}
 	if string(w.GetDigest()) == string(s.f.heldDigest()) {
-		s.f.adopt(confset.Delta{}, s.f.set, table.Version{Revision: w.GetRevision(), Epoch: w.GetEpoch(), Digest: held.Digest})
+		v := table.Version{Revision: w.GetRevision(), Epoch: w.GetEpoch(), Digest: held.Digest}
+		if held.Epoch == v.Epoch { // this control plane may be behind the one before, which brought the config back to what it was
+			v.Revision = max(v.Revision, held.Revision)
+		}
+		s.f.hold("")
+		s.f.adopt(confset.Delta{}, s.f.set, v)
 		if held.Epoch == w.GetEpoch() {
 			return s.greet(ctx)
 		}

@@ -12,10 +12,10 @@ import (
 
 // putKey takes in a compiled key whose name isn't in e.keys.
 func (e *editor) putKey(p *Principal) {
-	e.keys.set(p.Name, p)
+	e.keys.add(p.Name, p)
 	holder, held := e.principals.get(p.Hash)
 	if !held {
-		e.principals.set(p.Hash, p)
+		e.principals.add(p.Hash, p)
 		return
 	}
 	names, several := e.next.claims[p.Hash]

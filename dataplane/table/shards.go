@@ -92,6 +92,13 @@ func (e *edit[K, V]) set(k K, v V) {
 	e.len++
 }
 
+// add is set for a key that isn't there: it doesn't look.
+func (e *edit[K, V]) add(k K, v V) {
+	leaf := e.leaf(e.place(k), 1)
+	*leaf = append(*leaf, pair[K, V]{k, v})
+	e.len++
+}
+
 func (e *edit[K, V]) del(k K) {
 	if _, ok := e.get(k); !ok {
 		return

@@ -9,7 +9,6 @@
 package confset
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -26,7 +25,10 @@ func (k Key) String() string { return k.Kind + "/" + k.Name }
 
 // Compare orders keys by kind, then by name, bytewise.
 func (k Key) Compare(other Key) int {
-	return cmp.Or(strings.Compare(k.Kind, other.Kind), strings.Compare(k.Name, other.Name))
+	if c := strings.Compare(k.Kind, other.Kind); c != 0 {
+		return c
+	}
+	return strings.Compare(k.Name, other.Name)
 }
 
 // Hash is the SHA-256 of a body.
@@ -77,7 +79,7 @@ func New(objs []Object) (*Set, error) {
 	for i := range objs {
 		edits[i] = upsert(&objs[i])
 	}
-	slices.SortFunc(edits, compareEdits)
+	edits = ordered(edits)
 	for i := 1; i < len(edits); i++ {
 		if edits[i].key == edits[i-1].key {
 			return nil, fmt.Errorf("%s is there twice; names are unique within a kind", edits[i].key)
@@ -100,6 +102,19 @@ func (s *Set) Get(key Key) (Object, bool) {
 		return Object{}, false
 	}
 	return objs[i], true
+}
+
+// Unordered returns every object in an order that means nothing. It is what a loop over a large set should use: All sorts.
+func (s *Set) Unordered() iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		for i := range bucketCount {
+			for _, o := range s.bucket(i).all() {
+				if !yield(o) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // All returns every object, ordered by kind and name. Each loop over it sorts: O(n log n).

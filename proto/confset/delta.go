@@ -66,8 +66,7 @@ func (s *Set) Apply(d Delta) *Set {
 	for i := range d.Upserts {
 		edits = append(edits, upsert(&d.Upserts[i]))
 	}
-	slices.SortStableFunc(edits, compareEdits)
-	return s.edited(edits)
+	return s.edited(ordered(edits))
 }
 
 // edit is one removal (obj nil) or upsert, with its bucket.
@@ -79,8 +78,38 @@ type edit struct {
 
 func upsert(o *Object) edit { return edit{bucket: bucketOf(o.Key), key: o.Key, obj: o} }
 
+// ordered returns edits by bucket and key, equal ones in the order they had. Many are dealt out to the buckets before they are compared.
+func ordered(edits []edit) []edit {
+	if len(edits) < bucketCount {
+		slices.SortStableFunc(edits, compareEdits)
+		return edits
+	}
+	var next [bucketCount + 1]int // where the next edit of a bucket goes; in the end where the bucket's successor begins
+	for i := range edits {
+		next[edits[i].bucket+1]++
+	}
+	for i := range bucketCount {
+		next[i+1] += next[i]
+	}
+	out := make([]edit, len(edits))
+	for i := range edits {
+		at := &next[edits[i].bucket]
+		out[*at] = edits[i]
+		*at++
+	}
+	from := 0
+	for i := range bucketCount {
+		slices.SortStableFunc(out[from:next[i]], compareEdits)
+		from = next[i]
+	}
+	return out
+}
+
 func compareEdits(a, b edit) int {
-	return cmp.Or(cmp.Compare(a.bucket, b.bucket), a.key.Compare(b.key))
+	if c := cmp.Compare(a.bucket, b.bucket); c != 0 {
+		return c
+	}
+	return a.key.Compare(b.key)
 }
 
 // edited applies edits, which are ordered by bucket and key; of several with one key the last one counts.

@@ -90,6 +90,8 @@ func (cfg *ClusterConfig) check() error {
 	for i, e := range cfg.Endpoints {
 		scheme, rest, ok := strings.Cut(e, "://")
 		switch {
+		case strings.Contains(e, "@"):
+			return fmt.Errorf("endpoints[%d] has a user or password in it; set User and Password instead", i)
 		case e == "" || (ok && rest == ""):
 			return fmt.Errorf("endpoints[%d] %q has no address; use host:port or https://host:port", i, e)
 		case ok && scheme != "http" && scheme != "https":

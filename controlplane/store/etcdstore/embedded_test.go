@@ -42,6 +42,7 @@ func embedded(t testing.TB, dir string) *etcdstore.Store {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store { return embedded(t, t.TempDir()) })
 }
 
@@ -99,6 +100,7 @@ func writeUntilKilled(dir string) error {
 }
 
 func TestKilledProcessLosesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crashDir+"="+dir)

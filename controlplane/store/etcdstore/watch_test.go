@@ -98,6 +98,7 @@ func TestNewEpochEndsWatchesAndWrites(t *testing.T) {
 
 // What somebody wrote by hand, or what is damaged, is named; it never reads as "absent".
 func TestUnreadableContentIsNamed(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ key, value, want string }{
 		"head":         {specs + "server/bad", "{", "server/bad"},
 		"newer schema": {specs + "server/bad", `{"schema":2}`, "newer version"},
@@ -122,6 +123,7 @@ func TestUnreadableContentIsNamed(t *testing.T) {
 }
 
 func TestChangedBodyIsNoticed(t *testing.T) {
+	t.Parallel()
 	s, _ := onRoad(t)
 	w := server("a")
 	mustCommit(t, s, w)
@@ -139,6 +141,7 @@ func TestChangedBodyIsNoticed(t *testing.T) {
 
 // A long history is paged from its end without reading it all, also when many changes share a moment or clocks run ahead.
 func TestLongHistoryIsNarrowed(t *testing.T) {
+	t.Parallel()
 	s, _ := onRoad(t)
 	client, now := s.client.Load(), uint64(time.Now().UnixMilli())
 	var times []uint64

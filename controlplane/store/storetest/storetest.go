@@ -20,7 +20,8 @@ import (
 // patience is how long a test waits for what should come at once.
 const patience = 20 * time.Second
 
-// Run runs the contract. Each test opens a store of its own, new and empty; open closes it when the test ends.
+// Run runs the contract. Each test opens a store of its own, new and empty; open closes it when the test ends. The tests
+// run at the same time.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, tc := range []struct {
 		name string
@@ -54,7 +55,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"canceled context", canceledContext},
 		{"closed store", closedStore},
 	} {
-		t.Run(tc.name, func(t *testing.T) { tc.test(t, open(t)) })
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tc.test(t, open(t))
+		})
 	}
 }
 

@@ -38,7 +38,7 @@ func (i image) records() []record {
 	if i.good.set != nil {
 		good = i.good.set
 	}
-	recs := cut(slices.Collect(good.All()), kindObjects)
+	recs := cut(slices.AppendSeq(make([]confset.Object, 0, good.Len()), good.Unordered()), kindObjects)
 	recs = append(recs, record{kind: kindBase, version: i.good.version})
 	if i.suspect != nil {
 		recs = append(recs, record{kind: kindSuspect, version: i.suspect.Version, tries: i.suspect.Tries})

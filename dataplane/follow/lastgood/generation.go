@@ -125,7 +125,7 @@ func (s *Store) load(n uint64) (res result, j *journal, dropped int64, err error
 			f.Close()
 		}
 	}()
-	data, err := io.ReadAll(io.LimitReader(f, mostBytes))
+	data, err := readAll(f)
 	if err != nil {
 		return res, nil, 0, err
 	}
@@ -141,6 +141,20 @@ func (s *Store) load(n uint64) (res result, j *journal, dropped int64, err error
 		_, err = f.Seek(j.size, io.SeekStart)
 	}
 	return res, j, dropped, err
+}
+
+// readAll reads a whole file, mostBytes at most, into one piece of memory.
+func readAll(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, min(info.Size(), mostBytes))
+	n, err := io.ReadFull(f, data)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil // it became shorter
+	}
+	return data[:n], err
 }
 
 // play reads the content of a generation file. The returned scan stands where the file may be continued: behind the last record that is

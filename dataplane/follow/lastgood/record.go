@@ -96,8 +96,10 @@ func decode(b []byte) (record, error) {
 	r.version.Epoch = c.text()
 	copy(r.version.Digest[:], c.take(uint64(len(r.version.Digest))))
 	r.tries = int(c.uvarint())
+	kind := "" // of the object before: mostly the same
 	for n := c.uvarint(); n > 0 && !c.bad; n-- {
-		o := confset.Object{Key: confset.Key{Kind: c.text(), Name: c.text()}, UID: c.text()}
+		kind = c.textLike(kind)
+		o := confset.Object{Key: confset.Key{Kind: kind, Name: c.text()}, UID: c.text()}
 		copy(o.Hash[:], c.take(uint64(len(o.Hash))))
 		o.Body = c.take(c.uvarint())
 		r.upserts = append(r.upserts, o)
@@ -135,6 +137,14 @@ func (c *cursor) byte() byte {
 }
 
 func (c *cursor) text() string { return string(c.take(c.uvarint())) }
+
+// textLike is text without new memory when the text equals like.
+func (c *cursor) textLike(like string) string {
+	if b := c.take(c.uvarint()); string(b) != like {
+		return string(b)
+	}
+	return like
+}
 
 func (c *cursor) uvarint() uint64 {
 	v, n := binary.Uvarint(c.rest)

@@ -28,10 +28,8 @@ type step struct {
 	version table.Version
 }
 
+// merge puts a record into s, whose changes must be there.
 func (s *step) merge(r record) {
-	if s.changes == nil {
-		s.changes = map[confset.Key]*confset.Object{}
-	}
 	for _, k := range r.removals {
 		s.changes[k] = nil
 	}
@@ -54,7 +52,7 @@ func (s *step) follow(next step) {
 
 // over returns the set after the step.
 func (s *step) over(set *confset.Set) (*confset.Set, error) {
-	var d confset.Delta
+	d := confset.Delta{Upserts: make([]confset.Object, 0, len(s.changes))}
 	for k, o := range s.changes {
 		if o == nil {
 			d.Removals = append(d.Removals, k)
@@ -110,8 +108,12 @@ func (p *replay) snapshot(r record) error {
 }
 
 func (p *replay) delta(r record) {
-	var whole step
-	for _, part := range append(p.part, r) {
+	parts, n := append(p.part, r), 0
+	for _, part := range parts {
+		n += len(part.upserts) + len(part.removals)
+	}
+	whole := step{changes: make(map[confset.Key]*confset.Object, n)}
+	for _, part := range parts {
 		whole.merge(part)
 	}
 	p.part = nil

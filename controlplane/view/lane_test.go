@@ -1,0 +1,24 @@
+package view
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// A level that reads nothing turns every object into a removal: that must not copy all of them once per object.
+func TestFilteringCostsWhatTheDeltaIsLong(t *testing.T) {
+	var d confset.Delta
+	for i := range 20_000 {
+		d.Upserts = append(d.Upserts, confset.Object{Key: confset.Key{Kind: "server", Name: fmt.Sprint(i)}})
+	}
+	d.Removals = make([]confset.Key, 1, 100)
+	l := newLane(0)
+	if allocs := testing.AllocsPerRun(1, func() { l.filter(d) }); allocs > 100 {
+		t.Errorf("%v allocations for %d objects", allocs, len(d.Upserts))
+	}
+	if got := l.filter(d); len(got.Removals) != 20_001 || len(got.Upserts) != 0 || d.Removals[:2][1] != (confset.Key{}) {
+		t.Errorf("%d removals, %d upserts; or the shared delta was written to", len(got.Removals), len(got.Upserts))
+	}
+}
