@@ -93,7 +93,7 @@ func New(cfg Config) (*Plane, error) {
 	if p.views, err = view.New(view.Config{Store: cfg.Store, Open: secret.OpenHead(cfg.KEK), Registerer: cfg.Registry, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
-	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Registerer: cfg.Registry}); err != nil {
+	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Revision: p.views.Revision, Registerer: cfg.Registry}); err != nil {
 		return nil, err
 	}
 	if err := p.newStream(); err != nil {

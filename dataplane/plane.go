@@ -120,19 +120,8 @@ func (p *Plane) newHandler() (*request.Handler, error) {
 
 // Boot puts the last good config in force and binds the socket.
 func (p *Plane) Boot(ctx context.Context) error {
-	report, err := p.follower.Boot()
-	if err != nil {
+	if _, err := p.follower.Boot(); err != nil { // it logs what it starts with
 		return err
-	}
-	log := p.cfg.Log.With("component", "follow")
-	for _, problem := range report.Problems {
-		log.Warn("state directory", "problem", problem)
-	}
-	if report.Loaded {
-		log.Info("serving the last good config", "revision", report.Version.Revision, "objects", report.Objects, "took", report.Took)
-	}
-	if report.Suspect != nil {
-		log.Error("the process ended under a config without a clean stop: that config is held off", "revision", report.Suspect.Version.Revision, "try_again", report.TryAgain)
 	}
 	if err := p.listener.Open(ctx); err != nil {
 		return errors.Join(err, p.follower.Close())
@@ -150,8 +139,8 @@ func (p *Plane) Run(ctx context.Context) error {
 	var followers, tellers sync.WaitGroup
 	var followErr error
 	followers.Go(func() { followErr = p.follower.Run(rest) })
-	followers.Go(func() { p.client.Run(rest) }) //nolint:errcheck // ends with its context only
-	tellers.Go(func() { p.telemetry.Run(telling) })
+	followers.Go(func() { p.client.Run(rest) })     //nolint:errcheck // ends with its context only
+	tellers.Go(func() { p.telemetry.Run(telling) }) //nolint:errcheck // ends with its context only
 	err := p.listener.Run(ctx)
 	stop()
 	followers.Wait()

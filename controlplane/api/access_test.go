@@ -160,6 +160,19 @@ func TestEveryWriteAndRefusalIsAudited(t *testing.T) {
 	}
 }
 
+func TestAReadThatFindsNothingIsNoWarning(t *testing.T) {
+	p := start(t, memstore.New())
+	p.must(404, "GET", "/v1/apikeys/none", "")
+	p.must(404, "DELETE", "/v1/apikeys/none", "")
+	var got []string
+	for _, l := range p.log.lines(t) {
+		got = append(got, str(l, "method")+" "+str(l, "level"))
+	}
+	if want := "GetApiKey INFO, DeleteApiKey WARN"; strings.Join(got, ", ") != want {
+		t.Errorf("audit %v, want %s", got, want)
+	}
+}
+
 func TestNoSecretIsEchoed(t *testing.T) {
 	p := start(t, memstore.New())
 	var said strings.Builder

@@ -81,7 +81,7 @@ func (g *guard) audit(ctx context.Context, t *trail, err error) {
 	if id := trace.SpanContextFromContext(ctx).TraceID(); id.IsValid() {
 		attrs = append(attrs, slog.String(attr.LogTrace, id.String()))
 	}
-	g.cfg.Log.LogAttrs(ctx, level(code), "admin call", append(attrs, why(err)...)...)
+	g.cfg.Log.LogAttrs(ctx, level(t.method, code), "admin call", append(attrs, why(err)...)...)
 }
 
 // why tells names of offending fields and internal causes; never the text of an answer, which may quote what was sent.
@@ -109,10 +109,15 @@ func violatedFields(err error) (fields []string) {
 	return fields[:min(len(fields), trailMost)]
 }
 
-func level(code codes.Code) slog.Level {
+// level is how loud a call's line is. To look for what isn't there is an ordinary question.
+func level(method string, code codes.Code) slog.Level {
 	switch code {
 	case codes.OK:
 		return slog.LevelInfo
+	case codes.NotFound:
+		if readOnly(method) {
+			return slog.LevelInfo
+		}
 	case codes.Internal, codes.Unknown, codes.DataLoss:
 		return slog.LevelError
 	}

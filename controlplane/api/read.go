@@ -89,7 +89,8 @@ func (s *service) ListNodes(_ context.Context, r *adminv1.ListRequest) (*adminv1
 	if r.GetPageToken() != "" {
 		return nil, invalidField("page_token", "the fleet has one page", "leave it empty")
 	}
-	return &adminv1.ListNodesResponse{Nodes: s.cfg.Fleet.Nodes(), Revision: s.cfg.Index.Revision()}, nil
+	revision := s.cfg.Index.Revision() // first: in_sync is to hold for it
+	return &adminv1.ListNodesResponse{Nodes: s.cfg.Fleet.Nodes(), Revision: revision}, nil
 }
 
 // GetChange returns one record and how the fleet took it.

@@ -114,7 +114,7 @@ func (c *Control) start() (*running, error) {
 	if r.views, err = view.New(vc); err != nil {
 		return nil, err
 	}
-	if r.fleet, err = fleet.New(fleet.Config{Current: r.views.Current, Registerer: r.registry}); err != nil {
+	if r.fleet, err = fleet.New(fleet.Config{Current: r.views.Current, Revision: r.views.Revision, Registerer: r.registry}); err != nil {
 		return nil, err
 	}
 	sc := stream.Config{Views: r.views, Fleet: r.fleet, Replica: c.cfg.Replica, Registerer: r.registry, Log: c.cfg.Log, Tracer: c.cfg.Tracer}

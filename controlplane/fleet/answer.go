@@ -20,10 +20,11 @@ func (l *Ledger) Nodes() []*adminv1.Node {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget()
+	committed := l.cfg.Revision()
 	out := make([]*adminv1.Node, 0, len(l.nodes))
 	for _, name := range sorted(l.nodes, strings.Compare) {
 		n := l.nodes[name]
-		out = append(out, n.message(l.cfg.Current(n.scope)))
+		out = append(out, n.message(l.cfg.Current(n.scope), committed))
 	}
 	return out
 }

@@ -22,6 +22,9 @@ import (
 type Config struct {
 	// Current returns the view a scope should be at, nil when there is none yet; required. It is (*view.Views).Current.
 	Current func(view.Scope) *view.View
+	// Revision returns the newest revision of the store that this replica knows of, which a view may not have reached yet; default: that of
+	// the view. It is (*view.Views).Revision.
+	Revision func() int64
 	// Keep is how long a data plane is remembered after its stream ended. Default 1 h.
 	Keep time.Duration
 	// KeepMost bounds how many of them are remembered; the longest gone is forgotten first. Default 20,000.
@@ -33,6 +36,9 @@ type Config struct {
 func (c *Config) fill() error {
 	if c.Current == nil {
 		return errors.New("fleet: config: Current is required")
+	}
+	if c.Revision == nil {
+		c.Revision = func() int64 { return 0 }
 	}
 	if c.Keep <= 0 {
 		c.Keep = time.Hour

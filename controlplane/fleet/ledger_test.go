@@ -205,6 +205,26 @@ func TestASupersededStreamSaysNothingAnyMore(t *testing.T) {
 	}
 }
 
+func TestANodeIsNotInSyncWhileACommittedChangeIsUnpublished(t *testing.T) {
+	committed := int64(5)
+	w := newWorld(t, fleet.Config{Revision: func() int64 { return committed }})
+	m := w.join("n")
+	m.Applied(w.to(5, map[string]string{"a": "1"}), &syncv1.Ack{}, true)
+	want := func(what string, inSync bool) {
+		t.Helper()
+		if _, behind := w.Counts(); w.Nodes()[0].GetInSync() != inSync || (behind == 0) != inSync {
+			t.Errorf("%s: in sync %v, %d behind; want in sync %v", what, w.Nodes()[0].GetInSync(), behind, inSync)
+		}
+	}
+	want("at the newest revision", true)
+	committed = 6
+	want("a change is committed, its view not yet published", false)
+	v := w.to(6, map[string]string{"a": "2"})
+	want("its view is published", false)
+	m.Applied(v, &syncv1.Ack{}, false)
+	want("the node took it", true)
+}
+
 func TestNodesThatLeftAreKeptForAnHourAndNotWithoutBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fleet.Config{KeepMost: 3})

@@ -39,8 +39,9 @@ func (l *Ledger) register() error {
 func (l *Ledger) Counts() (connected, behind int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	committed := l.cfg.Revision()
 	for _, n := range l.nodes {
-		if n.connected && !n.inSync(l.cfg.Current(n.scope)) {
+		if n.connected && !n.inSync(l.cfg.Current(n.scope), committed) {
 			behind++
 		}
 	}

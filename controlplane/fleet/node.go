@@ -85,19 +85,19 @@ func (n *node) say(revision int64, d confset.Digest) {
 	}
 }
 
-// inSync says whether it serves what it should.
-func (n *node) inSync(v *view.View) bool {
-	if v == nil || !n.connected || n.at.epoch != v.Epoch {
+// inSync says whether it serves what it should: the newest view, and that one has all that is committed up to a revision.
+func (n *node) inSync(v *view.View, committed int64) bool {
+	if v == nil || !n.connected || n.at.epoch != v.Epoch || v.Revision < committed {
 		return false
 	}
 	want := v.Set.Digest()
 	return string(n.digest) == string(want[:])
 }
 
-func (n *node) message(v *view.View) *adminv1.Node {
+func (n *node) message(v *view.View, committed int64) *adminv1.Node {
 	m := &adminv1.Node{
 		Node: n.name, Region: n.scope.Region, Group: n.scope.Group, Version: n.version, Connected: n.connected,
-		Since: timestamppb.New(n.since), Revision: n.revision, Digest: n.digest, InSync: n.inSync(v),
+		Since: timestamppb.New(n.since), Revision: n.revision, Digest: n.digest, InSync: n.inSync(v, committed),
 		Suspect: n.suspect, Draining: n.draining, InFlight: n.inFlight,
 	}
 	if !n.applied.IsZero() {

@@ -36,7 +36,7 @@ const (
 func (s *session) offer() {
 	v := s.sub.Current()
 	switch {
-	case s.held.is(v):
+	case s.held.is(v) && !s.absolves(v):
 		s.held.revision = max(s.held.revision, v.Revision)
 		s.member.Holds(v)
 		s.server.pass(s, v)
@@ -45,6 +45,13 @@ func (s *session) offer() {
 	default:
 		s.update(v, s.leading(v))
 	}
+}
+
+// absolves says whether a view, though it is what the data plane holds, is news to it: that what it suspects isn't wanted any more. An empty
+// update says so, unless the Welcome has.
+func (s *session) absolves(v *view.View) bool {
+	d := v.Digest()
+	return v != s.greeting && len(s.suspect) > 0 && string(s.suspect) != string(d[:])
 }
 
 // leading returns the shortest update to the view: from the set that is held when it is known, else from the revision it stood at, which

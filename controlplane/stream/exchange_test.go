@@ -175,6 +175,35 @@ func TestAnotherDigestCausesOneResync(t *testing.T) {
 	})
 }
 
+func TestADataPlaneHearsThatItsSuspectIsNotWantedAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cptest.New(t, cptest.Config{})
+		c.Put(server("a"))
+		quiet()
+		p := join(t, c, hello("n1"))
+		p.take()
+		good := p.again("n1")
+		set, held := p.set, p.set.Digest()
+		c.Put(server("bad"))
+		u, _, _ := p.update()
+		good.SuspectDigest = u.GetDigest()
+		p = join(t, c, good)
+		u = p.next().GetUpdate()
+		p.refuse(u, held, "crashed under it")
+		p.set = set
+		rev := c.Delete(confset.Key{Kind: "server", Name: "bad"})
+		u, upserts, removals := p.update()
+		if u.GetFull() || upserts+removals != 0 || u.GetRevision() != rev || string(u.GetDigest()) != string(held[:]) {
+			t.Errorf("got %v, want an empty delta to revision %d", u, rev)
+		}
+		p.ack(u)
+		quiet()
+		if n := c.Fleet().Nodes()[0]; n.GetSuspect() || !n.GetInSync() {
+			t.Errorf("after the suspect is gone: %v", n)
+		}
+	})
+}
+
 func TestASuspectIsRecordedAndNotResynced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := cptest.New(t, cptest.Config{})

@@ -51,7 +51,7 @@ func TestASetOfAnotherReplicaIsLedOnByItsRevision(t *testing.T) {
 				t.Errorf("from point %d at revision %d: %v", i, p.rev, u)
 			}
 		}
-		if now.DeltaAfter(now.Epoch, seen[10].rev) != now.DeltaAfter(now.Epoch, seen[10].rev) {
+		if once, again := now.DeltaAfter(now.Epoch, seen[10].rev), now.DeltaAfter(now.Epoch, seen[10].rev); once != again {
 			t.Error("the same update is made twice")
 		}
 		for what, u := range map[string]*view.Update{

@@ -128,6 +128,8 @@ func (f *Follower) adopt(d confset.Delta, next *confset.Set, v table.Version) []
 	now := f.cfg.Table.Load()
 	if !d.Empty() || now.Version().Epoch != v.Epoch {
 		f.keptOnDisk(f.store.Append(d, next, v))
+	} else {
+		f.absolve(v)
 	}
 	t, outs := now.Apply(d, v.Revision, v)
 	f.cfg.Table.Store(t)

@@ -186,6 +186,88 @@ func TestASuspectThatServesWellIsForgiven(t *testing.T) {
 	})
 }
 
+// fall lets a follower that serves good crash on bad.
+func fall(t *testing.T, c *control, dir string, good, bad *confset.Set) {
+	t.Helper()
+	bring(t, c, dir, good, 1)
+	n := start(t, c, dir)
+	p, _ := c.accept(t, bad, 2)
+	p.push(good, bad, 2)
+	p.ack(t)
+	n.crash()
+}
+
+func TestASuspectThatIsNotWantedAnyMoreIsForgotten(t *testing.T) {
+	for name, restore := range map[string]func(*testing.T, *control, *confset.Set, *confset.Set){
+		"before it connects": func(t *testing.T, c *control, good, _ *confset.Set) {
+			p, _ := c.accept(t, good, 3)
+			p.ack(t) // of update 0
+		},
+		"while it is connected": func(t *testing.T, c *control, good, bad *confset.Set) {
+			p, _ := c.accept(t, bad, 2)
+			p.push(good, good, 3)
+			p.ack(t)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, dir := newControl(), t.TempDir()
+				good, bad := set(t, "a"), set(t, "a", "bomb")
+				fall(t, c, dir, good, bad)
+				n := start(t, c, dir)
+				restore(t, c, good, bad)
+				if n.Status().Suspect {
+					t.Error("still suspect")
+				}
+				time.Sleep(10 * time.Minute)
+				if len(c.peers) > 0 || !n.Status().Connected {
+					t.Error("it connected anew to try what nobody wants")
+				}
+				n.crash()
+				n = start(t, c, dir)
+				serves(t, n, 1, "a")
+				if n.boot.Suspect != nil {
+					t.Errorf("after a restart: suspect %+v", n.boot.Suspect)
+				}
+			})
+		})
+	}
+}
+
+func TestAControlPlaneThatIsBehindForgivesNoSuspect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dir := newControl(), t.TempDir()
+		good, bad := set(t, "a"), set(t, "a", "bomb")
+		fall(t, c, dir, good, bad)
+		n := start(t, c, dir)
+		p, _ := c.accept(t, good, 1)
+		p.ack(t) // of update 0
+		if !n.Status().Suspect {
+			t.Error("it is forgiven by who never knew it")
+		}
+	})
+}
+
+func TestEveryConfigIsGoodOnceItHasServedLongEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dir := newControl(), t.TempDir()
+		sets := []*confset.Set{set(t, "a"), set(t, "a", "b"), set(t, "a", "b", "c"), set(t, "a", "b", "c", "d")}
+		n := start(t, c, dir)
+		p, _ := c.accept(t, sets[0], 1)
+		p.push(nil, sets[0], 1)
+		p.ack(t)
+		for i := 1; i < len(sets); i++ {
+			time.Sleep(10 * time.Second) // virtual
+			p.push(sets[i-1], sets[i], int64(i+1))
+			p.ack(t)
+		}
+		time.Sleep(22 * time.Second)
+		n.crash()
+		n = start(t, c, dir)
+		serves(t, n, 3, "a", "b", "c")
+	})
+}
+
 func TestConfigIsServedWhenTheDiskFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dir := newControl(), filepath.Join(t.TempDir(), "state")

@@ -118,7 +118,9 @@ func (s *session) run(ctx context.Context, resync bool) *ending {
 		case <-s.overdue:
 			return &ending{err: errors.New("the whole set was asked for and didn't come"), resync: true}
 		case <-retry:
-			return &ending{err: errors.New("the suspect config may be tried again")}
+			if s.f.store.Suspect() != nil {
+				return &ending{err: errors.New("the suspect config may be tried again")}
+			}
 		}
 	}
 	return s.failed(ctx)

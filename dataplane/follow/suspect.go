@@ -44,28 +44,38 @@ func (f *Follower) retryTimer(now time.Time) (fires <-chan time.Time, stop func(
 	return t.C, func() { t.Stop() }
 }
 
-// prove marks configs good that have served in good health for long enough.
+// prove marks configs good that have served in good health for long enough, each counted from when it came into force.
 func (f *Follower) prove(ctx context.Context) {
 	tick := time.NewTicker(min(max(f.cfg.GoodAfter/20, 10*time.Millisecond), time.Second))
 	defer tick.Stop()
-	var candidate table.Version
-	var since time.Time
+	well := time.Now() // since when health is good
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		v, pending := f.store.Candidate()
+		now := time.Now()
+		before := now.Add(-f.cfg.GoodAfter)
 		switch {
-		case !pending:
-			candidate = table.Version{}
-		case v != candidate || !f.cfg.Healthy():
-			candidate, since = v, time.Now()
-		case time.Since(since) >= f.cfg.GoodAfter:
-			f.keptOnDisk(f.store.MarkGood(v))
+		case !f.cfg.Healthy():
+			well = now
+		case !well.After(before):
+			if marked, err := f.store.MarkGoodSince(before); marked {
+				f.keptOnDisk(err)
+			}
 		}
 	}
+}
+
+// absolve forgets a suspect when the control plane, later than it wanted that one, wants another config, which is served.
+func (f *Follower) absolve(wanted table.Version) {
+	s := f.store.Suspect()
+	if s == nil || s.Version.Digest == wanted.Digest || s.Version.Epoch == wanted.Epoch && s.Version.Revision >= wanted.Revision {
+		return
+	}
+	f.cfg.Log.Info("the suspect config is not wanted any more", "revision", wanted.Revision, "suspect_revision", s.Version.Revision)
+	f.keptOnDisk(f.store.Absolve())
 }
 
 // keptOnDisk notes whether a write to the state directory worked.

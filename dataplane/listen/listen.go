@@ -69,6 +69,7 @@ type Listener struct {
 	socket  net.Listener
 	open    atomic.Int64 // connections
 	over    atomic.Int64 // connections refused so far
+	starved atomic.Int64 // times that no descriptor was free for one
 	serving atomic.Int64 // requests in the handler
 	plain   *plain       // nil with TLS
 }
@@ -206,7 +207,16 @@ func (l *Listener) count(_ net.Conn, s http.ConnState) {
 	}
 }
 
-// capped closes connections above the limit as they come.
+// maxAcceptWait is how long it may take until connections are taken again after descriptors ran out.
+const maxAcceptWait = 100 * time.Millisecond
+
+// passing reports whether an error of Accept says nothing about the socket: no descriptor is free, or a caller left while waiting.
+func passing(err error) bool {
+	var e interface{ Temporary() bool }
+	return errors.As(err, &e) && e.Temporary()
+}
+
+// capped closes connections above the limit as they come, and waits when there are no descriptors for more.
 type capped struct {
 	net.Listener
 	l *Listener
@@ -214,11 +224,20 @@ type capped struct {
 
 // Accept returns the next connection within the limit.
 func (c *capped) Accept() (net.Conn, error) {
-	for {
+	for wait := time.Duration(0); ; {
 		conn, err := c.Listener.Accept()
+		if passing(err) {
+			if c.l.starved.Add(1)%1000 == 1 {
+				c.l.cfg.Log.Warn("can't take connections at the moment", "error", err, "times_so_far", c.l.starved.Load())
+			}
+			wait = min(max(2*wait, 5*time.Millisecond), maxAcceptWait)
+			<-time.After(wait)
+			continue
+		}
 		if err != nil || c.l.open.Load() < int64(c.l.cfg.MaxConnections) {
 			return conn, err
 		}
+		wait = 0
 		conn.Close()
 		if c.l.over.Add(1)%1000 == 1 {
 			c.l.cfg.Log.Warn("connection closed: too many are open", "limit", c.l.cfg.MaxConnections, "closed_so_far", c.l.over.Load())

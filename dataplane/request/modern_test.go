@@ -98,11 +98,24 @@ func TestCredentialsDontLeaveInMirroredHeaders(t *testing.T) {
 			t.Errorf("%d %v %s", a.status, a.header, a.body)
 		}
 	}
-	if a := g.send(t, http.MethodGet, "/up/mcp", "", "Last-Event-Id", alice); a.status != 403 {
-		t.Errorf("%d %s", a.status, a.body)
-	}
 	if len(up.Seen()) != 0 {
 		t.Error("it left")
+	}
+}
+
+// Nor does it leave as the id of the event to resume after; and without a session no such id leaves at all.
+func TestEventIDsLeaveOnlyWithinASession(t *testing.T) {
+	up := mcptest.Start(t, &mcptest.Stateful{})
+	g := start(t, one(up.URL))
+	session := g.send(t, http.MethodPost, "/up/mcp", hello, legacy...).header.Get("Mcp-Session-Id")
+	if a := g.send(t, http.MethodGet, "/up/mcp", "", "Mcp-Session-Id", session, "Last-Event-Id", alice); session == "" || a.status != 403 {
+		t.Errorf("session %q: %d %s", session, a.status, a.body)
+	}
+	g.send(t, http.MethodGet, "/up/mcp", "", "Last-Event-Id", "9-1")
+	for _, s := range up.Seen() {
+		if v := s.Header.Get("Last-Event-Id"); v != "" {
+			t.Errorf("%s %q left", s.Method, v)
+		}
 	}
 }
 

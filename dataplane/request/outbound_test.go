@@ -35,7 +35,7 @@ func TestOutboundRequestsAreBuiltFromNothing(t *testing.T) {
 		{"initialize with a version nobody knows", http.MethodPost, hello, []string{"Mcp-Protocol-Version", "x"}, base},
 		{"notification", http.MethodPost, ready, []string{"Mcp-Protocol-Version", "2025-06-18"}, append(base, "Mcp-Protocol-Version")},
 		{"modern call", http.MethodPost, modernCall("tools/call", `"name":"x"`), []string{"Mcp-Protocol-Version", "2026-07-28"}, append(base, "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Param-X")},
-		{"GET", http.MethodGet, "", []string{"Mcp-Protocol-Version", "2025-11-25", "Last-Event-Id", "9-1"}, []string{"Accept", "Traceparent", "User-Agent", "Mcp-Protocol-Version", "Last-Event-Id"}},
+		{"GET", http.MethodGet, "", []string{"Mcp-Protocol-Version", "2025-11-25", "Last-Event-Id", "9-1"}, []string{"Accept", "Traceparent", "User-Agent", "Mcp-Protocol-Version"}},
 		{"DELETE", http.MethodDelete, "", []string{"Mcp-Protocol-Version", "2025-11-25"}, []string{"Traceparent", "User-Agent", "Mcp-Protocol-Version"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

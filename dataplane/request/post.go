@@ -103,7 +103,11 @@ func (x *exchange) speak() error {
 // mirror takes over the headers that repeat parts of the body, as Agree has found them to do.
 func (x *exchange) mirror() {
 	x.call.MCPMethod = first(x.in.Header["Mcp-Method"])
-	switch x.rec.Method {
+	name := x.rec.Method
+	if x.env.Kind != message.Request {
+		name = "" // Agree compares the names of requests only
+	}
+	switch name {
 	case "tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel":
 		x.call.MCPName = first(x.in.Header["Mcp-Name"])
 	}

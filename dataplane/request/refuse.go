@@ -28,6 +28,7 @@ func (h *Handler) refuse(x *exchange, err error) {
 		h.adopt(x)
 	}
 	if x.in.Context.Err() != nil && x.reply.Started() {
+		x.reply.Abort() // who only said that nothing more comes still reads, and must not take half an answer for a whole one
 		return
 	}
 	x.reply.Fault(f, x.id())

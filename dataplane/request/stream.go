@@ -20,7 +20,9 @@ func (h *Handler) listen(x *exchange) error {
 	if err := x.headersOnly(); err != nil {
 		return err
 	}
-	x.call.LastEventID = x.in.Header.Get("Last-Event-Id")
+	if x.call.Session != "" { // an event id opens nothing by itself: it belongs to a session, which is the caller's own
+		x.call.LastEventID = x.in.Header.Get("Last-Event-Id")
+	}
 	h.trace(x)
 	return h.lasting(x)
 }

@@ -20,12 +20,13 @@ var errClosing = errors.New("the store is closing")
 
 // image is what a generation begins with.
 type image struct {
-	good, candidate, current point
-	suspect                  *Suspect
+	good    point
+	pending []point
+	suspect *Suspect
 }
 
 func (s *Store) imageLocked() image {
-	i := image{good: s.good, candidate: s.candidate, current: s.current}
+	i := image{good: s.good, pending: slices.Clone(s.pending)}
 	if s.suspect != nil {
 		i.suspect = new(*s.suspect)
 	}
@@ -43,14 +44,12 @@ func (i image) records() []record {
 	if i.suspect != nil {
 		recs = append(recs, record{kind: kindSuspect, version: i.suspect.Version, tries: i.suspect.Tries})
 	}
-	if i.candidate.set == nil {
-		return recs
+	before := good
+	for _, p := range i.pending {
+		recs = append(recs, deltaRecords(confset.Diff(before, p.set), p.version)...)
+		before = p.set
 	}
-	recs = append(recs, deltaRecords(confset.Diff(good, i.candidate.set), i.candidate.version)...)
-	if i.current.version == i.candidate.version {
-		return recs
-	}
-	return append(recs, deltaRecords(confset.Diff(i.candidate.set, i.current.set), i.current.version)...)
+	return recs
 }
 
 // beginLocked writes a new generation with the state as it is and goes on in it.

@@ -59,7 +59,7 @@ func TestDamageAtEveryByte(t *testing.T) {
 			t.Errorf("%s: good is %+v, the end at %d of %d", what, res.good.version, end.at, len(data))
 		}
 	}
-	if res, end, err := s.play(file); err != nil || end.at != len(file) || !res.clean || res.candidate.set == nil {
+	if res, end, err := s.play(file); err != nil || end.at != len(file) || !res.clean || res.pending.set == nil {
 		t.Fatalf("undamaged: %+v, end at %d of %d, %v", res, end.at, len(file), err)
 	}
 	for n := range file {
@@ -86,7 +86,7 @@ func everyKind() (plain []byte, good map[table.Version]bool) {
 	recs = append(recs, record{kind: kindObjects, upserts: d1.Upserts}, record{kind: kindBase, version: v1})
 	recs = append(recs, record{kind: kindPart, upserts: d2.Upserts}, record{kind: kindDelta, version: v2}, record{kind: kindGood, version: v2})
 	recs = append(recs, deltaRecords(d3, v3)...)
-	recs = append(recs, record{kind: kindBoot}, record{kind: kindRollback}, record{kind: kindSuspect, version: v3, tries: 1})
+	recs = append(recs, record{kind: kindBoot}, record{kind: kindRollback}, record{kind: kindSuspect, version: v3, tries: 1}, record{kind: kindSuspect})
 	recs = append(append(recs, deltaRecords(d3, v3)...), record{kind: kindClean})
 	for _, r := range recs {
 		b := r.encode(nil)

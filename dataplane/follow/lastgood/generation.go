@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hopgate/hopgate/proto/confset"
 )
@@ -64,8 +65,8 @@ func (s *Store) recover(state *State) {
 	if s.good.set != nil {
 		state.Set = s.good.set
 	}
-	if s.current.set != nil {
-		state.Set, state.Version = s.current.set, s.current.version
+	if len(s.pending) > 0 {
+		state.Set, state.Version = s.pending[0].set, s.pending[0].version
 	}
 	state.Suspect = s.Suspect()
 }
@@ -100,17 +101,18 @@ func (s *Store) loadNewest(problem func(string, ...any)) (first []record) {
 func (s *Store) applyCrashRule(res result) (first []record) {
 	s.suspect = res.suspect
 	switch {
-	case res.candidate.set == nil:
+	case res.pending.set == nil:
 		return nil
 	case res.clean:
-		s.candidate, s.current = res.candidate, res.current
+		res.pending.since = time.Now()
+		s.pending = []point{res.pending}
 		return []record{{kind: kindBoot}}
 	}
 	tries := 0
-	if s.suspect != nil && s.suspect.Version.Digest == res.current.version.Digest {
+	if s.suspect != nil && s.suspect.Version.Digest == res.pending.version.Digest {
 		tries = s.suspect.Tries
 	}
-	s.suspect = &Suspect{Version: res.current.version, Tries: tries}
+	s.suspect = &Suspect{Version: res.pending.version, Tries: tries}
 	return []record{{kind: kindRollback}, {kind: kindSuspect, version: s.suspect.Version, tries: tries}}
 }
 

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,11 @@ type Suspect struct {
 type point struct {
 	set     *confset.Set
 	version table.Version
+	since   time.Time // in force in this process; only of what is pending
 }
+
+// mostPending bounds the configs that may each become good by itself; of more, those that came in quick succession become good together.
+const mostPending = 16
 
 // Store is the open directory. Its methods are safe for concurrent use.
 type Store struct {
@@ -56,10 +61,10 @@ type Store struct {
 	unlock func()
 
 	mu sync.Mutex // guards what follows
-	// good is proven; candidate is the next to be: applied, serving, not yet good; current is the newest applied.
-	// Candidate and current are none when nothing is pending.
-	good, candidate, current point
-	suspect                  *Suspect
+	// good is proven; pending are those that came after it, oldest first: the last one serves.
+	good    point
+	pending []point
+	suspect *Suspect
 
 	file     *journal // nil while writing is broken
 	retryAt  time.Time
@@ -104,36 +109,68 @@ func Open(dir string) (*Store, State, error) {
 func (s *Store) Append(d confset.Delta, next *confset.Set, v table.Version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.current = point{next, v}
-	if s.candidate.set == nil {
-		s.candidate = s.current
-	}
+	s.pending = thinned(append(s.pending, point{next, v, time.Now()}))
 	if s.suspect != nil && s.suspect.Version.Digest != v.Digest {
 		s.suspect = nil
 	}
 	return s.writeLocked(deltaRecords(d, v)...)
 }
 
-// Candidate returns the version that is to be good next: the oldest state since the last good mark. False when nothing is pending.
+// thinned leaves out one of too many: the one whose neighbours are nearest to each other in time; never the oldest or the newest.
+func thinned(pending []point) []point {
+	if len(pending) <= mostPending {
+		return pending
+	}
+	gap := func(i int) time.Duration { return pending[i+1].since.Sub(pending[i-1].since) }
+	out := 1
+	for i := range len(pending) - 2 {
+		if gap(i+1) < gap(out) {
+			out = i + 1
+		}
+	}
+	return slices.Delete(pending, out, out+1)
+}
+
+// Candidate returns the oldest version that is pending. False when nothing is.
 func (s *Store) Candidate() (table.Version, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.candidate.version, s.candidate.set != nil
+	if len(s.pending) == 0 {
+		return table.Version{}, false
+	}
+	return s.pending[0].version, true
 }
 
-// MarkGood says that the candidate has proven itself; v must be its version. Whatever was applied later becomes the next candidate.
+// MarkGood says that a pending version has proven itself, and with it all before it. What was applied later stays pending.
 func (s *Store) MarkGood(v table.Version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.candidate.set == nil || s.candidate.version != v {
-		return fmt.Errorf("revision %d is not the one to be marked good", v.Revision)
+	for i := range s.pending {
+		if s.pending[i].version == v {
+			return s.markGoodLocked(i)
+		}
 	}
+	return fmt.Errorf("revision %d is not pending and can't be marked good", v.Revision)
+}
+
+// MarkGoodSince says that whatever came into force at a time or before has proven itself: the newest of it is good now. Where nothing is
+// pending from before, nothing is written; marked is false.
+func (s *Store) MarkGoodSince(at time.Time) (marked bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range slices.Backward(s.pending) {
+		if !p.since.After(at) {
+			return true, s.markGoodLocked(i)
+		}
+	}
+	return false, nil
+}
+
+func (s *Store) markGoodLocked(i int) error {
+	s.good, s.pending = s.pending[i], slices.Clone(s.pending[i+1:])
+	v := s.good.version
 	if s.suspect != nil && s.suspect.Version.Digest == v.Digest {
 		s.suspect = nil
-	}
-	s.good, s.candidate = s.candidate, s.current
-	if s.good.version == s.current.version {
-		s.candidate, s.current = point{}, point{}
 	}
 	return s.writeLocked(record{kind: kindGood, version: v})
 }
@@ -147,6 +184,17 @@ func (s *Store) Suspect() *Suspect {
 	}
 	c := *s.suspect
 	return &c
+}
+
+// Absolve forgets the suspect, on disk too: nobody wants it served any more. It does nothing when there is none.
+func (s *Store) Absolve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.suspect == nil {
+		return nil
+	}
+	s.suspect = nil
+	return s.writeLocked(record{kind: kindSuspect})
 }
 
 // Retry counts, on disk, that the suspect is about to be tried again.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -169,11 +170,11 @@ func TestLaterChangesStayPendingWhenAnEarlierOneIsGood(t *testing.T) {
 	dir := t.TempDir()
 	w, _ := open(t, dir)
 	first := w.put("a", "1")
-	w.put("b", "1")
+	second := w.put("b", "1")
 	last := w.apply(confset.Delta{Upserts: []confset.Object{server("c", "1")}, Removals: []confset.Key{{Kind: "server", Name: "a"}}})
 	w.good(first)
-	if got, _ := w.store.Candidate(); got != last {
-		t.Errorf("candidate %+v, want the newest %+v", got, last)
+	if got, _ := w.store.Candidate(); got != second {
+		t.Errorf("candidate %+v, want the next oldest %+v", got, second)
 	}
 	w.crash()
 	w, _ = expect(t, dir, first, 1, &last)
@@ -184,12 +185,73 @@ func TestLaterChangesStayPendingWhenAnEarlierOneIsGood(t *testing.T) {
 	}
 }
 
-func TestOnlyTheCandidateCanBeGood(t *testing.T) {
-	w, _ := open(t, t.TempDir())
-	w.put("a", "1")
-	if err := w.store.MarkGood(w.put("b", "1")); err == nil {
-		t.Error("a newer version than the candidate was marked good")
+func TestANewerConfigCanBeGoodBeforeTheNewest(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := open(t, dir)
+	older := w.put("a", "1")
+	middle := w.put("b", "1")
+	last := w.put("c", "1")
+	w.good(middle)
+	if err := w.store.MarkGood(older); err == nil {
+		t.Error("an older version than the good one was marked good")
 	}
+	w.crash()
+	expect(t, dir, middle, 2, &last)
+}
+
+func TestAConfigIsGoodByWhenItCameIntoForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		w, _ := open(t, dir)
+		began := time.Now()
+		var versions []table.Version
+		for i := range 10 {
+			versions = append(versions, w.put(fmt.Sprint("s", i), "1"))
+			time.Sleep(time.Second) // virtual
+		}
+		if marked, err := w.store.MarkGoodSince(began.Add(-time.Second)); marked || err != nil {
+			t.Errorf("marked %v, %v before anything came into force", marked, err)
+		}
+		if marked, err := w.store.MarkGoodSince(began.Add(6*time.Second + 1)); !marked || err != nil {
+			t.Errorf("marked %v, %v", marked, err)
+		}
+		w.crash()
+		expect(t, dir, versions[6], 7, &versions[9])
+	})
+}
+
+func TestManyPendingConfigsStayFewInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		w, _ := open(t, dir)
+		began := time.Now()
+		for i := range 300 {
+			w.put("s", fmt.Sprint(i))
+			time.Sleep(time.Second) // virtual
+		}
+		if _, err := w.store.MarkGoodSince(began.Add(200 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		w.crash()
+		if _, state := open(t, dir); state.Version.Revision < 160 || state.Version.Revision > 201 {
+			t.Errorf("revision %d is good; want one of not long before 201", state.Version.Revision)
+		}
+	})
+}
+
+func TestAnAbsolvedSuspectStaysAbsolved(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := open(t, dir)
+	good := w.put("a", "1")
+	w.good(good)
+	bad := w.put("b", "1")
+	w.crash()
+	w, _ = expect(t, dir, good, 1, &bad)
+	if err := w.store.Absolve(); err != nil || w.store.Suspect() != nil {
+		t.Errorf("suspect %+v, %v", w.store.Suspect(), err)
+	}
+	w.crash()
+	expect(t, dir, good, 1, nil)
 }
 
 func TestTriesOfASuspectAreCounted(t *testing.T) {
@@ -271,7 +333,7 @@ func TestCompactionKeepsEverything(t *testing.T) {
 	last := v
 	within(t, "a compaction", func() bool {
 		last = w.put("s0", body+fmt.Sprint(last.Revision))
-		return total(t, dir) < 3<<20
+		return total(t, dir) < 4<<20
 	})
 	if n := len(generationFiles(t, dir)); n > 3 {
 		t.Errorf("%d generations are kept", n)

@@ -20,7 +20,7 @@ const (
 	kindClean    kind = 6 // clean stop
 	kindBoot     kind = 7 // started on what is pending: it is again
 	kindRollback kind = 8 // what is pending was given up
-	kindSuspect  kind = 9 // this version is suspect and was tried again so many times
+	kindSuspect  kind = 9 // this version is suspect and was tried again so many times; the zero version: none is suspect
 )
 
 // record is one entry of a generation, before it is sealed. All kinds share one form; fields that a kind doesn't use are zero.

@@ -3,6 +3,7 @@ package lastgood
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -15,11 +16,11 @@ type replay struct {
 	baseSize int64 // bytes up to its end
 	complete bool  // the snapshot is
 
-	good, candidate, current step // candidate relative to good, current relative to candidate
-	pending                  bool // candidate and current count
-	part                     []record
-	suspect                  *Suspect
-	clean                    bool
+	good    step
+	pending []step // oldest first, each relative to the one before
+	part    []record
+	suspect *Suspect
+	clean   bool
 }
 
 // step is merged changes and the version they lead to.
@@ -85,9 +86,11 @@ func (p *replay) step(r record) error {
 	case kindGood:
 		return p.proven(r.version)
 	case kindRollback:
-		p.pending, p.candidate, p.current = false, step{}, step{}
+		p.pending = nil
 	case kindSuspect:
-		p.suspect = &Suspect{Version: r.version, Tries: r.tries}
+		if p.suspect = nil; r.version != (table.Version{}) {
+			p.suspect = &Suspect{Version: r.version, Tries: r.tries}
+		}
 	case kindClean, kindBoot:
 	default:
 		return errForm
@@ -120,32 +123,31 @@ func (p *replay) delta(r record) {
 	if p.suspect != nil && p.suspect.Version.Digest != r.version.Digest {
 		p.suspect = nil
 	}
-	if !p.pending {
-		p.pending, p.candidate, p.current = true, whole, step{version: r.version}
-		return
-	}
-	p.current.follow(whole)
+	p.pending = append(p.pending, whole)
 }
 
 func (p *replay) proven(v table.Version) error {
-	if !p.pending || p.candidate.version != v {
+	at := slices.IndexFunc(p.pending, func(s step) bool { return s.version == v })
+	if at < 0 {
 		return errors.New("a config is marked good that wasn't pending")
 	}
 	if p.suspect != nil && p.suspect.Version.Digest == v.Digest {
 		p.suspect = nil
 	}
-	p.good.follow(p.candidate)
-	p.candidate, p.current = p.current, step{version: p.current.version}
-	p.pending = p.candidate.version != p.good.version
+	for _, s := range p.pending[:at+1] {
+		p.good.follow(s)
+	}
+	p.pending = p.pending[at+1:]
 	return nil
 }
 
 // result is what a generation holds.
 type result struct {
-	good, candidate, current point // candidate and current none when nothing is pending
-	suspect                  *Suspect
-	clean                    bool
-	baseSize                 int64 // bytes up to the end of the snapshot
+	good     point
+	pending  point // the newest; none when nothing is pending
+	suspect  *Suspect
+	clean    bool
+	baseSize int64 // bytes up to the end of the snapshot
 }
 
 // result builds the sets. It fails when the good one isn't what its digest says; what is pending is then dropped with it.
@@ -162,17 +164,18 @@ func (p *replay) result() (res result, err error) {
 		if set, err = p.good.over(set); err != nil {
 			return res, err
 		}
-		res.good = point{set, p.good.version}
+		res.good = point{set: set, version: p.good.version}
 	}
-	if !p.pending {
+	if len(p.pending) == 0 {
 		return res, nil
 	}
-	if res.candidate.set, err = p.candidate.over(set); err != nil {
+	var whole step
+	for _, s := range p.pending {
+		whole.follow(s)
+	}
+	if set, err = whole.over(set); err != nil {
 		return res, err
 	}
-	if res.current.set, err = p.current.over(res.candidate.set); err != nil {
-		return res, err
-	}
-	res.candidate.version, res.current.version = p.candidate.version, p.current.version
+	res.pending = point{set: set, version: whole.version}
 	return res, nil
 }

@@ -44,6 +44,13 @@ func (p *pulse) send(event []byte) (int, error) {
 	return n, err
 }
 
+// flush sends what is buffered.
+func (p *pulse) flush() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sink.Flush()
+}
+
 func (p *pulse) beat() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

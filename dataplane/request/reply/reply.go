@@ -156,8 +156,13 @@ func (r *Reply) Piece(p []byte) error {
 	return err
 }
 
-// Flush sends what is buffered of a body begun with Begin.
-func (r *Reply) Flush() error { return r.Sink.Flush() }
+// Flush sends what is buffered of a body begun with Begin or Stream.
+func (r *Reply) Flush() error {
+	if r.pulse != nil {
+		return r.pulse.flush()
+	}
+	return r.Sink.Flush()
+}
 
 // Stream sends the head of an event stream at once.
 func (r *Reply) Stream() error {

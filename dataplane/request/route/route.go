@@ -40,10 +40,16 @@ func missing(t *table.Table, p *table.Principal, name string) error {
 // maxName bounds the names that are compared; rules allow 32 bytes.
 const maxName = 64
 
+// suggestAmong is up to how many servers a suggestion is looked for: a wrong name must not cost more the more there are.
+const suggestAmong = 1000
+
 // nearest returns the reachable name that differs least, or "" when none is close.
 func nearest(t *table.Table, p *table.Principal, name string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
 	best, bestAt := "", len(name)/3+2
+	if servers, _ := t.Len(); servers > suggestAmong {
+		return ""
+	}
 	for s := range t.Servers() {
 		if !p.May(s.Name) || len(s.Name) > maxName || len(name) > maxName || max(len(name)-len(s.Name), len(s.Name)-len(name)) >= bestAt {
 			continue

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -68,7 +69,15 @@ func (c *conn) alive() bool {
 		return false
 	}
 	c.quiet = false
-	return c.sys.Control(c.peek) == nil && c.quiet
+	return c.sys.Control(c.peek) == nil && c.quiet && (c.nc == c.raw || c.nothingDecrypted())
+}
+
+// nothingDecrypted reports whether TLS has read no more than was taken from it: surplus of the last answer would be the next one's
+// beginning. It never waits, since the socket's deadline is missed already.
+func (c *conn) nothingDecrypted() bool {
+	c.armRead(past)
+	_, err := c.nc.Read(c.buf[:1])
+	return errors.Is(err, errDeadline)
 }
 
 // fill reads once, behind what is there. It needs room: an empty buffer, or makeRoom before.

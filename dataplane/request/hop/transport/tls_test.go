@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -195,4 +196,22 @@ func TestTLSBodyCutShort(t *testing.T) {
 	})
 	_, _, err := call(newClient(t, transport.Config{}), secureAt(addr, ca.pool()), post(ping))
 	wantFault(t, err, fault.Body, fault.Reset)
+}
+
+// What an upstream sends behind its answer may lie decrypted or in TLS's own buffer, where a look at the socket doesn't find it: it must not
+// become the next call's answer.
+func TestTLSSurplusIsNoAnswer(t *testing.T) {
+	a := newAuthority(t)
+	cfg := &tls.Config{Certificates: []tls.Certificate{a.issue(t, "mcp.test", -time.Hour, time.Hour)}}
+	for _, size := range []int{0, 1, 100, 4000, 5000, 20_000, 100_000} {
+		good := "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(size) + "\r\n\r\n" + strings.Repeat("x", size)
+		surplus := "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+		addr := listenTLS(t, cfg, answering(good+surplus, false))
+		c, to := newClient(t, transport.Config{}), secureAt(addr, a.pool())
+		for i := range 3 {
+			if _, body, err := call(c, to, post("{}")); err != nil || len(body) != size {
+				t.Errorf("%d bytes, call %d: %.20q %v", size, i, body, err)
+			}
+		}
+	}
 }
