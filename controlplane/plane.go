@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +31,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // drainTime bounds how long streams and calls under way are waited for.
@@ -106,10 +106,10 @@ func (c *Config) check() error {
 	if c.Store == nil || c.KEK == nil || c.Log == nil || c.Registry == nil {
 		return errors.New("controlplane: Store, KEK, Log and Registry are required")
 	}
-	if c.AdminTLS == nil && !loopback(c.Admin) {
+	if c.AdminTLS == nil && !netrange.Loopback(c.Admin) {
 		return fmt.Errorf("the admin API on %s needs a certificate (--tls-cert, --tls-key): plaintext is only for loopback addresses", c.Admin)
 	}
-	if c.Sync != "" && c.SyncTLS == nil && !loopback(c.Sync) {
+	if c.Sync != "" && c.SyncTLS == nil && !netrange.Loopback(c.Sync) {
 		return fmt.Errorf("the sync listener on %s needs mutual TLS (--sync-cert, --sync-key, --sync-client-ca): plaintext is only for loopback addresses", c.Sync)
 	}
 	return nil
@@ -305,16 +305,4 @@ func (p *Plane) drain(ctx context.Context) {
 	if err := p.http.Shutdown(ctx); err != nil {
 		p.http.Close() //nolint:errcheck // nothing is left to do about it
 	}
-}
-
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // Config of a Plane.
@@ -76,7 +77,7 @@ type Plane struct {
 
 // New checks cfg and builds the plane; it opens nothing.
 func New(cfg Config) (*Plane, error) {
-	if cfg.Anonymous && !loopback(cfg.Listen) {
+	if cfg.Anonymous && !netrange.Loopback(cfg.Listen) {
 		return nil, errors.New("dataplane: callers without a key are only taken on a loopback address, not on " + cfg.Listen)
 	}
 	p := &Plane{cfg: cfg, holder: new(table.Holder)}
@@ -115,7 +116,7 @@ func (p *Plane) newHandler() (*request.Handler, error) {
 		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", All: true, TrustTrace: true, Debug: true}
 	}
 	return request.New(request.Config{Table: p.holder, Hop: hop.New(p.client, p.cfg.Version), Telemetry: p.telemetry, Gate: gate, Region: p.cfg.Region, Log: p.cfg.Log,
-		Ready: p.readyBody, Listener: origin.Listener{Loopback: loopback(p.cfg.Listen), Public: p.cfg.PublicOrigins, Anonymous: p.cfg.Anonymous}})
+		Ready: p.readyBody, Listener: origin.Listener{Loopback: netrange.Loopback(p.cfg.Listen), Public: p.cfg.PublicOrigins, Anonymous: p.cfg.Anonymous}})
 }
 
 // Boot puts the last good config in force and binds the socket.
@@ -193,9 +194,4 @@ func (p *Plane) readyBody() ([]byte, bool) {
 	r, ok := p.Ready()
 	b, err := json.Marshal(r)
 	return b, ok && err == nil
-}
-
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	return err == nil && origin.LoopbackHost(host)
 }

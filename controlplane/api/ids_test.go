@@ -38,16 +38,6 @@ func TestChangeIDsSortAboveTheNewestStored(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	for _, c := range []struct{ word, want string }{
-		{"evrything", "everything"}, {"everthing", "everything"}, {"github", "github"}, {"x", ""}, {"zzzzzzzzzz", ""}, {"", ""},
-	} {
-		if got := nearest(c.word, []string{"everything", "github", "a_rather_long_name"}); got != c.want {
-			t.Errorf("%q: %q, want %q", c.word, got, c.want)
-		}
-	}
-}
-
 func TestEtagsOfOtherMakeAreRefused(t *testing.T) {
 	good := version{revision: 7}.String()
 	if v, err := parseEtag(good); err != nil || v.revision != 7 {

@@ -51,7 +51,7 @@ func checkQuery(rt *route, raw string) error {
 }
 
 func knownParameters(key string, names []string) string {
-	if n := nearest(key, names); n != "" {
+	if n := rules.Nearest(key, names); n != "" {
 		return "nearest is " + n
 	}
 	if len(names) == 0 {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // everything is the mask that replaces the whole object.
@@ -39,7 +40,7 @@ func checkPath(md protoreflect.MessageDescriptor, path string) (problem, fix str
 		f := md.Fields().ByName(protoreflect.Name(seg))
 		if f == nil {
 			names := fieldNames(md)
-			if n := nearest(seg, names); n != "" {
+			if n := rules.Nearest(seg, names); n != "" {
 				return fmt.Sprintf("names the unknown field %q", path), "nearest is " + at + dot(at) + n
 			}
 			return fmt.Sprintf("names the unknown field %q", path), "known there: " + strings.Join(names, ", ")

@@ -11,6 +11,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Page sizes.
@@ -78,7 +79,7 @@ func (s *service) near(key confset.Key) string {
 	for i, h := range heads {
 		names[i] = h.Object.Key.Name
 	}
-	return nearest(key.Name, names)
+	return rules.Nearest(key.Name, names)
 }
 
 // ListNodes returns the whole fleet.

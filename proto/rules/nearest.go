@@ -7,7 +7,7 @@ import (
 
 // suggest returns a fix for a word that is not among known: the nearest one, or all of them while they are few.
 func suggest(word string, known []string) string {
-	if near := nearest(word, known); near != "" {
+	if near := Nearest(word, known); near != "" {
 		return "did you mean " + near + "?"
 	}
 	const few = 8
@@ -26,9 +26,9 @@ func alternatives(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// nearest returns the known word at the least edit distance, at most 3 and less than half of the word; empty when none is near.
+// Nearest returns the known word at the least edit distance, at most 3 and less than half of the word; empty when none is near.
 // Letter case and hyphens don't count.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	fold := strings.NewReplacer("-", "_")
 	word = fold.Replace(strings.ToLower(word))
 	const longest = 64

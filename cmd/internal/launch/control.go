@@ -20,6 +20,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/store/etcdstore"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // Control is a control plane's process.
@@ -50,13 +51,13 @@ func (c *Control) Run(ctx context.Context) error {
 
 // Check refuses what can't be run, or not safely; it names the flag. Run checks too.
 func (c *Control) Check() error {
-	if c.AdminTLS == nil && !local(c.Admin) {
+	if c.AdminTLS == nil && !netrange.Loopback(c.Admin) {
 		return fmt.Errorf("--admin %s: plaintext is only for loopback addresses; give --tls-cert and --tls-key", c.Admin)
 	}
 	if c.Sync == "" {
 		return errors.New("--sync: give the address that data planes connect to")
 	}
-	if c.SyncTLS == nil && !local(c.Sync) {
+	if c.SyncTLS == nil && !netrange.Loopback(c.Sync) {
 		return fmt.Errorf("--sync %s: plaintext is only for loopback addresses; give --sync-cert, --sync-key and --sync-client-ca", c.Sync)
 	}
 	return nil

@@ -39,16 +39,6 @@ func registry() *prometheus.Registry {
 	return r
 }
 
-// local reports whether an address is on loopback.
-func local(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
-}
-
 // baseURL is how a person on this machine reaches an address.
 func baseURL(addr string) string {
 	host, port, err := net.SplitHostPort(addr)

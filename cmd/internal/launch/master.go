@@ -9,6 +9,7 @@ import (
 
 	"github.com/hopgate/hopgate/cmd/internal/operator"
 	"github.com/hopgate/hopgate/cmd/internal/process"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // What a master key must have where others can try keys: one that was made has 35 characters, some 25 of them different.
@@ -46,7 +47,7 @@ func (m *master) check(opens, addr string) error {
 	for _, r := range m.value {
 		distinct[r] = true
 	}
-	if local(addr) || len(m.value) >= masterLength && len(distinct) >= masterDistinct {
+	if netrange.Loopback(addr) || len(m.value) >= masterLength && len(distinct) >= masterDistinct {
 		return nil
 	}
 	return fmt.Errorf("the master key (%s) is too weak for %s on %s: off loopback it needs at least %d characters, %d of them different; `openssl rand -hex 24` makes one",

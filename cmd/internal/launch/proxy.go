@@ -19,6 +19,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane"
 	"github.com/hopgate/hopgate/dataplane/follow"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/netrange"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
@@ -59,7 +60,7 @@ func (p *Proxy) Check() error {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return fmt.Errorf("--control %s: give host:port", a)
 		}
-		if p.ControlTLS == nil && !local(a) {
+		if p.ControlTLS == nil && !netrange.Loopback(a) {
 			return fmt.Errorf("--control %s: plaintext is only for loopback addresses; give --cert, --key and --ca", a)
 		}
 	}

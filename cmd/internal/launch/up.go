@@ -23,6 +23,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/follow"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // Up is everything in one process: embedded store, control plane, one data plane.
@@ -69,10 +70,10 @@ func (u *Up) Run(ctx context.Context) error {
 
 // Check refuses what can't be run, or not safely; it names the flag. Run checks too.
 func (u *Up) Check() error {
-	if !local(u.Admin) {
+	if !netrange.Loopback(u.Admin) {
 		return fmt.Errorf("--admin %s: up serves the admin API in plaintext, on loopback only; to reach it from elsewhere run hopgate control with --tls-cert and --tls-key", u.Admin)
 	}
-	if u.Anonymous && !local(u.Listen) {
+	if u.Anonymous && !netrange.Loopback(u.Listen) {
 		return fmt.Errorf("--anonymous: only with a loopback address, not with --listen %s", u.Listen)
 	}
 	if len(u.PublicOrigins) > 0 && u.Anonymous {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/cmd/internal/operator"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // welcome puts the demo's objects and the files in force once the control plane is ready, tells a person how to go on, and then watches the
@@ -85,7 +86,7 @@ func (o *one) greet() {
 
 // mcpURL is where to call: a listener off loopback that has public origins answers to these only.
 func (o *one) mcpURL() string {
-	if u := o.up; len(u.PublicOrigins) > 0 && !local(u.Listen) {
+	if u := o.up; len(u.PublicOrigins) > 0 && !netrange.Loopback(u.Listen) {
 		return u.PublicOrigins[0]
 	}
 	return baseURL(o.data.Addr().String())

@@ -2,13 +2,14 @@ package process
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // Readiness is the answer to /readyz.
@@ -90,37 +91,10 @@ func (s Readiness) MarshalJSON() ([]byte, error) {
 // loopbackOnly answers 403 to peers on other machines, and to pages in a local browser that reached us under a foreign name.
 func loopbackOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !loopbackAddr(r.RemoteAddr) || !loopbackHost(r.Host) {
+		if !netrange.Loopback(r.RemoteAddr) || !netrange.Loopback(r.Host) {
 			http.Error(w, "this page answers on loopback only; use http://127.0.0.1 on the machine itself", http.StatusForbidden)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-func loopbackAddr(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
-func loopbackHost(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(trimBrackets(host))
-	return ip != nil && ip.IsLoopback()
-}
-
-func trimBrackets(s string) string {
-	if len(s) > 1 && s[0] == '[' && s[len(s)-1] == ']' {
-		return s[1 : len(s)-1]
-	}
-	return s
 }

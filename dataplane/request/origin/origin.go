@@ -6,11 +6,11 @@ package origin
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/hopgate/hopgate/proto/fault"
+	"github.com/hopgate/hopgate/proto/netrange"
 )
 
 // Listener is what a socket is known as.
@@ -41,9 +41,9 @@ func (l *Listener) Check(host string, h http.Header) error {
 
 func (l *Listener) hostAllowed(host string) bool {
 	if l.Anonymous {
-		return LoopbackHost(host)
+		return netrange.Loopback(host)
 	}
-	if l.Loopback && LoopbackHost(host) {
+	if l.Loopback && netrange.Loopback(host) {
 		return true
 	}
 	for _, p := range l.Public {
@@ -81,7 +81,7 @@ func bare(scheme, host string) string {
 
 func loopbackOrigin(origin string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && LoopbackHost(u.Host) &&
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && netrange.Loopback(u.Host) &&
 		u.User == nil && u.Path == "" && u.RawQuery == "" && u.Fragment == ""
 }
 
@@ -115,43 +115,4 @@ func refuse(what, value string) error {
 	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Denied,
 		Message: what + " " + value + " is not one this listener is known by",
 		Hint:    "call the gateway by localhost, its loopback address or one of its public origins"}
-}
-
-// LoopbackHost reports whether a Host header's value (name or address, with or without a port) names this machine only.
-func LoopbackHost(host string) bool {
-	name, ok := withoutPort(host)
-	if !ok {
-		return false
-	}
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(name)
-	return err == nil && a.Zone() == "" && a.Unmap().IsLoopback()
-}
-
-// withoutPort splits "name", "name:port", "[v6]" and "[v6]:port"; ok is false for what is none of them.
-func withoutPort(host string) (name string, ok bool) {
-	rest := ""
-	if strings.HasPrefix(host, "[") {
-		end := strings.IndexByte(host, ']')
-		if end < 0 {
-			return "", false
-		}
-		name, rest = host[1:end], host[end+1:]
-	} else if i := strings.IndexByte(host, ':'); i >= 0 {
-		name, rest = host[:i], host[i:]
-	} else {
-		name = host
-	}
-	return name, rest == "" || rest[0] == ':' && digits(rest[1:])
-}
-
-func digits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 5
 }

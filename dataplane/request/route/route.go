@@ -6,10 +6,10 @@ package route
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Match returns the server named in the path if the caller may reach it.
@@ -37,47 +37,19 @@ func missing(t *table.Table, p *table.Principal, name string) error {
 	return e
 }
 
-// maxName bounds the names that are compared; rules allow 32 bytes.
-const maxName = 64
-
 // suggestAmong is up to how many servers a suggestion is looked for: a wrong name must not cost more the more there are.
 const suggestAmong = 1000
 
 // nearest returns the reachable name that differs least, or "" when none is close.
 func nearest(t *table.Table, p *table.Principal, name string) string {
-	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	best, bestAt := "", len(name)/3+2
 	if servers, _ := t.Len(); servers > suggestAmong {
 		return ""
 	}
+	var names []string
 	for s := range t.Servers() {
-		if !p.May(s.Name) || len(s.Name) > maxName || len(name) > maxName || max(len(name)-len(s.Name), len(s.Name)-len(name)) >= bestAt {
-			continue
-		}
-		if d := distance(name, s.Name); d < bestAt {
-			best, bestAt = s.Name, d
+		if p.May(s.Name) {
+			names = append(names, s.Name)
 		}
 	}
-	return best
-}
-
-// distance is the Levenshtein distance of two names.
-func distance(a, b string) int {
-	var rows [2][maxName + 1]int
-	prev, cur := rows[0][:len(b)+1], rows[1][:len(b)+1]
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := range len(a) {
-		cur[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			cur[j+1] = min(prev[j+1]+1, cur[j]+1, prev[j]+cost)
-		}
-		prev, cur = cur, prev
-	}
-	return prev[len(b)]
+	return rules.Nearest(name, names)
 }

@@ -54,7 +54,7 @@ func TestWhichServerARequestIsFor(t *testing.T) {
 		{"unknown, one letter off", "githup", all, "hop=gateway; phase=route; kind=not_found", "did you mean github?"},
 		{"unknown, old spelling", "Every-thing", all, "hop=gateway; phase=route; kind=not_found", "did you mean everything?"},
 		{"not granted reads like unknown", "github", granted("everything"), "hop=gateway; phase=route; kind=not_found", "hopgate get servers"},
-		{"suggestions only among what is granted", "githup", granted("gitlab"), "hop=gateway; phase=route; kind=not_found", "did you mean gitlab?"},
+		{"suggestions only among what is granted", "gitlub", granted("gitlab"), "hop=gateway; phase=route; kind=not_found", "did you mean gitlab?"},
 		{"no endpoint here", "faraway", all, "hop=gateway; phase=route; kind=unreachable; server=faraway", "region"},
 		{"no endpoint here and not granted", "faraway", granted("github"), "hop=gateway; phase=route; kind=not_found", ""},
 	} {
