@@ -26,7 +26,9 @@ import (
 	"github.com/hopgate/hopgate/controlplane/api"
 	"github.com/hopgate/hopgate/controlplane/fleet"
 	"github.com/hopgate/hopgate/controlplane/secret"
+	"github.com/hopgate/hopgate/controlplane/share"
 	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/controlplane/store/replicas"
 	"github.com/hopgate/hopgate/controlplane/stream"
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -71,13 +73,15 @@ type Config struct {
 
 // Plane is one control plane. Boot it, then Run it.
 type Plane struct {
-	cfg    Config
-	views  *view.Views
-	fleet  *fleet.Ledger
-	stream *stream.Server
-	api    *api.Server
-	grpc   *grpc.Server
-	http   *http.Server
+	cfg      Config
+	views    *view.Views
+	fleet    *fleet.Ledger
+	replicas *replicas.Count
+	shares   *share.Ledger
+	stream   *stream.Server
+	api      *api.Server
+	grpc     *grpc.Server
+	http     *http.Server
 
 	local       *bufconn.Listener
 	admin, sync net.Listener
@@ -96,6 +100,10 @@ func New(cfg Config) (*Plane, error) {
 	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Revision: p.views.Revision, Registerer: cfg.Registry}); err != nil {
 		return nil, err
 	}
+	if p.replicas, err = replicas.New(replicas.Config{Store: cfg.Store, Name: cfg.Replica, Log: cfg.Log}); err != nil {
+		return nil, err
+	}
+	p.newShares()
 	if err := p.newStream(); err != nil {
 		return nil, err
 	}
@@ -115,8 +123,20 @@ func (c *Config) check() error {
 	return nil
 }
 
+// settleTime is how long data planes of an earlier control plane are waited for, before shares of limits are made larger.
+const settleTime = 3 * time.Second
+
+// newShares makes the ledger of limits. A control plane of this process's own data plane has nobody to wait for.
+func (p *Plane) newShares() {
+	cfg := share.Config{Replicas: p.replicas.Now, Allows: share.Allows(p.views)}
+	if p.cfg.Sync != "" {
+		cfg.Settle = settleTime
+	}
+	p.shares = share.New(cfg)
+}
+
 func (p *Plane) newStream() error {
-	cfg := stream.Config{Views: p.views, Fleet: p.fleet, Replica: p.cfg.Replica, Registerer: p.cfg.Registry, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
+	cfg := stream.Config{Views: p.views, Fleet: p.fleet, Shares: p.shares, Replica: p.cfg.Replica, Registerer: p.cfg.Registry, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
 	opts := stream.ServerOptions()
 	if p.cfg.SyncTLS != nil {
 		cfg.Identify = stream.FromCertificate
@@ -132,12 +152,12 @@ func (p *Plane) newStream() error {
 }
 
 func (p *Plane) newAPI() error {
-	keys := api.NewKeys(p.set, p.views)
-	gate, err := admit.New(admit.Config{Set: stored{p.views, keys}, Limits: p.cfg.Store.Limits(), Compile: p.cfg.Compile})
+	keys := api.NewKeys(p.views.Holder, p.views)
+	gate, err := admit.New(admit.Config{Set: stored{p.views}, Limits: p.cfg.Store.Limits(), Compile: p.cfg.Compile})
 	if err != nil {
 		return err
 	}
-	p.api, err = api.New(api.Config{Store: p.cfg.Store, Index: p.views, Fleet: p.fleet, Gate: gate, Keys: keys.Find, MasterKey: p.cfg.MasterKey,
+	p.api, err = api.New(api.Config{Store: p.cfg.Store, Index: p.views, Fleet: p.fleet, Gate: gate, KEK: p.cfg.KEK, Keys: keys.Find, MasterKey: p.cfg.MasterKey,
 		Ready: p.Ready, Version: p.cfg.Version, Replica: p.cfg.Replica, Log: p.cfg.Log, Tracer: p.cfg.Tracer})
 	if err != nil {
 		return err
@@ -163,28 +183,14 @@ func (p *Plane) pages() http.Handler {
 	})
 }
 
-// set is every object as it is pushed; nil before the first load.
-func (p *Plane) set() *confset.Set {
-	if v := p.views.Current(view.Scope{FeatureLevel: 1 << 30}); v != nil {
-		return v.Set
-	}
-	return confset.Empty()
-}
-
 // stored is the config a change would join, as admission asks for it.
-type stored struct {
-	views *view.Views
-	keys  *api.Keys
-}
+type stored struct{ *view.Views }
 
 // Has reports whether an object is stored.
 func (s stored) Has(k confset.Key) bool {
-	_, ok := s.views.Get(k.Kind, k.Name)
+	_, ok := s.Get(k.Kind, k.Name)
 	return ok
 }
-
-// KeyHolder returns the name of the API key with that hash.
-func (s stored) KeyHolder(sha256 [32]byte) (string, bool) { return s.keys.Holder(sha256) }
 
 // Boot opens the store, makes what a new one needs, and binds the sockets.
 func (p *Plane) Boot(ctx context.Context) error {
@@ -265,9 +271,11 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 	room(func() error { return p.views.Run(base) })
 	room(func() error { return p.api.Run(base) })
-	room(func() error { return p.grpc.Serve(p.local) })
+	room(func() error { return p.replicas.Run(base) })
+	room(func() error { return p.shareOut(base) })
+	room(func() error { return p.serveSync(base, p.local) })
 	if p.sync != nil {
-		room(func() error { return p.grpc.Serve(p.sync) })
+		room(func() error { return p.serveSync(base, p.sync) })
 	}
 	room(p.serveAdmin)
 	var err error
@@ -279,6 +287,23 @@ func (p *Plane) Run(ctx context.Context) error {
 	stop()
 	rooms.Wait()
 	return errors.Join(err, p.cfg.Store.Close())
+}
+
+// shareOut hands out shares of limits, once it is known how many control planes do.
+func (p *Plane) shareOut(ctx context.Context) error {
+	if p.replicas.Wait(ctx) != nil {
+		return nil
+	}
+	return p.shares.Run(ctx)
+}
+
+// serveSync takes streams of data planes, once it is known which part of all shares is this control plane's to give.
+func (p *Plane) serveSync(ctx context.Context, l net.Listener) error {
+	if p.replicas.Wait(ctx) != nil {
+		return l.Close()
+	}
+	p.shares.Round() // takes in the number before the first stream
+	return p.grpc.Serve(l)
 }
 
 func (p *Plane) serveAdmin() error {

@@ -18,13 +18,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/hopgate/hopgate/dataplane/egress"
 	"github.com/hopgate/hopgate/dataplane/follow"
 	"github.com/hopgate/hopgate/dataplane/listen"
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/request/auth"
+	"github.com/hopgate/hopgate/dataplane/request/auth/jwt"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
@@ -41,8 +45,9 @@ type Config struct {
 	Listen string
 	// TLS for clients; nil is plain HTTP/1.1 and h2c.
 	TLS *tls.Config
-	// PublicOrigins under which clients know it; may be empty.
-	PublicOrigins []string
+	// PublicOrigins under which clients know it, RedirectOrigins and NativeURIs where OAuth clients may be sent back to, as long as no
+	// Ingress says so; may be empty.
+	PublicOrigins, RedirectOrigins, NativeURIs []string
 	// Control are the addresses of control planes, Dial how to reach one.
 	Control []string
 	Dial    func(address string) (follow.Conn, error)
@@ -70,6 +75,10 @@ type Plane struct {
 	holder    *table.Holder
 	telemetry *telemetry.Telemetry
 	client    *transport.Client
+	egress    *egress.Client
+	tokens    *jwt.Tokens
+	resolver  *credential.Resolver
+	limits    *policy.Limits
 	follower  *follow.Follower
 	handler   *request.Handler
 	listener  *listen.Listener
@@ -90,6 +99,9 @@ func New(cfg Config) (*Plane, error) {
 	if p.client, err = transport.New(transport.Config{}); err != nil {
 		return nil, err
 	}
+	if err = p.newTrust(); err != nil {
+		return nil, err
+	}
 	if p.follower, err = p.newFollower(); err != nil {
 		return nil, err
 	}
@@ -100,10 +112,25 @@ func New(cfg Config) (*Plane, error) {
 	return p, err
 }
 
+// newTrust makes what finds out who callers are and what servers want of us.
+func (p *Plane) newTrust() (err error) {
+	if p.egress, err = egress.New(egress.Config{}); err != nil {
+		return err
+	}
+	if p.tokens, err = jwt.New(jwt.Config{Egress: p.egress, Issuers: p.issuers, Log: p.cfg.Log}); err != nil {
+		return err
+	}
+	p.resolver, err = credential.New(credential.Config{Egress: p.egress, Log: p.cfg.Log})
+	p.limits = policy.NewLimits(policy.LimitsConfig{})
+	return err
+}
+
+func (p *Plane) issuers() jwt.Issuers { return p.holder.Load() }
+
 func (p *Plane) newFollower() (*follow.Follower, error) {
 	c := p.cfg
 	f, err := follow.New(follow.Config{Node: c.Node, Region: c.Region, Group: c.Group, Version: c.Version, Addresses: c.Control, Dial: c.Dial,
-		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Health: p.health})
+		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Health: p.health, Demand: p.limits.Demand, Shares: p.limits.SetShares})
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +138,13 @@ func (p *Plane) newFollower() (*follow.Follower, error) {
 }
 
 func (p *Plane) newHandler() (*request.Handler, error) {
-	gate := auth.Gate{}
+	gate := auth.Gate{Tokens: p.tokens}
 	if p.cfg.Anonymous {
-		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", All: true, TrustTrace: true, Debug: true}
+		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", Grants: []*table.Grant{table.Everything}, TrustTrace: true, Debug: true}
 	}
 	return request.New(request.Config{Table: p.holder, Hop: hop.New(p.client, p.cfg.Version), Telemetry: p.telemetry, Gate: gate, Region: p.cfg.Region, Log: p.cfg.Log,
-		Ready: p.readyBody, Listener: origin.Listener{Loopback: netrange.Loopback(p.cfg.Listen), Public: p.cfg.PublicOrigins, Anonymous: p.cfg.Anonymous}})
+		Ready: p.readyBody, Credentials: p.resolver, Limits: p.limits, Listener: origin.Listener{Loopback: netrange.Loopback(p.cfg.Listen), Secure: p.cfg.TLS != nil,
+			Public: p.cfg.PublicOrigins, RedirectOrigins: p.cfg.RedirectOrigins, NativeURIs: p.cfg.NativeURIs, Anonymous: p.cfg.Anonymous}})
 }
 
 // Boot puts the last good config in force and binds the socket.
@@ -140,15 +168,39 @@ func (p *Plane) Run(ctx context.Context) error {
 	var followers, tellers sync.WaitGroup
 	var followErr error
 	followers.Go(func() { followErr = p.follower.Run(rest) })
-	followers.Go(func() { p.client.Run(rest) })     //nolint:errcheck // ends with its context only
+	followers.Go(func() { p.client.Run(rest) })   //nolint:errcheck // ends with its context only
+	followers.Go(func() { p.tokens.Run(rest) })   //nolint:errcheck // ends with its context only
+	followers.Go(func() { p.resolver.Run(rest) }) //nolint:errcheck // ends with its context only
+	followers.Go(func() { p.recheck(rest) })
 	tellers.Go(func() { p.telemetry.Run(telling) }) //nolint:errcheck // ends with its context only
 	err := p.listener.Run(ctx)
 	stop()
 	followers.Wait()
 	p.client.Close()
+	p.egress.Close()
 	hush()
 	tellers.Wait()
 	return errors.Join(err, followErr)
+}
+
+// recheckEvery bounds how long a stream may go on under a config that wouldn't let it be opened.
+const recheckEvery = 200 * time.Millisecond
+
+// recheck judges open streams again after each change of the config.
+func (p *Plane) recheck(ctx context.Context) {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for judged := p.holder.Load(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := p.holder.Load(); now != judged {
+			p.handler.Recheck()
+			judged = now
+		}
+	}
 }
 
 // Telemetry gives the admin listener its pages.

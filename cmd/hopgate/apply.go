@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,14 @@ func newApply() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|DIR|-",
 		Short: "Write objects as one change: all or nothing",
+		Long: "Write objects as one change: all or nothing. The value of a Secret may be ${NAME} or os.environ/NAME: it is replaced by that environment\n" +
+			"variable of this command. Nothing else is.",
 		Example: `  hopgate apply -f servers.yaml --wait
   hopgate apply -f config/ --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if a.Documents, err = operator.Documents(files, cmd.InOrStdin()); err != nil {
+			if a.Documents, err = operator.Documents(files, cmd.InOrStdin(), os.LookupEnv); err != nil {
 				return err
 			}
 			c, err := admin.connect()

@@ -27,8 +27,8 @@ func newProxy() *cobra.Command {
 				return err
 			}
 			p.Log, p.Access, p.AccessFormat = log, cmd.ErrOrStderr(), logs.access()
-			if p.ListenTLS, err = launch.ServerTLS(clients.cert, clients.key, "", log); err != nil {
-				return usage{fmt.Errorf("--tls-cert, --tls-key: %w", err)}
+			if p.ListenTLS, err = launch.CallerTLS(clients.cert, clients.key, clients.ca, log); err != nil {
+				return usage{fmt.Errorf("--tls-cert, --tls-key, --tls-client-ca: %w", err)}
 			}
 			if control != (pemFlags{}) {
 				if p.ControlTLS, err = launch.ClientTLS(control.ca, control.cert, control.key, log); err != nil {
@@ -52,6 +52,7 @@ func newProxy() *cobra.Command {
 	f.StringVar(&p.Listen, "listen", "127.0.0.1:4000", "`ADDRESS` for MCP clients")
 	f.StringVar(&clients.cert, "tls-cert", "", "`FILE` with the certificate for clients, PEM; followed when it changes")
 	f.StringVar(&clients.key, "tls-key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&clients.ca, "tls-client-ca", "", "`FILE` with the CA of clients' certificates, PEM; a certificate is asked for and verified if given (API keys' certificate_name admits its holder); followed when it changes")
 	f.StringVar(&p.Admin, "admin", "127.0.0.1:4003", "`ADDRESS` of /metrics, /debug and health")
 	f.StringVar(&p.StateDir, "state-dir", "./hopgate-state", "`DIR` that keeps the last good config; for this data plane alone")
 	f.StringVar(&control.cert, "cert", "", "`FILE` with this data plane's certificate, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")

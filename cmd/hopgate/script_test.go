@@ -23,7 +23,7 @@ const patience = 20 * time.Second
 func TestMain(m *testing.M) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
-		for _, prefix := range []string{"HOPGATE_", "LITELLM_", "PROXY_", "OTEL_"} {
+		for _, prefix := range []string{"HOPGATE_", "LITELLM_", "PROXY_", "MCP_", "OTEL_"} {
 			if strings.HasPrefix(name, prefix) {
 				os.Unsetenv(name)
 			}
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command lines of testdata/*.txt as a shell would and compares what they print. A line is one of
 //
-//	$ hopgate …          runs a command; "> FILE" at the end keeps its output, $KEY is the last key that was printed
+//	$ hopgate …          runs a command; "> FILE" at the end keeps its output, $KEY is the last key that was printed, $OLD a variable
 //	$? hopgate …         the same, again and again until it succeeds
 //	$! hopgate …         the same, again and again until it fails
 //	$ up …               starts hopgate up on free ports, in data, and points the commands after it there; what was up before is stopped
@@ -137,7 +137,7 @@ func (s *shell) play(text string) string {
 
 func (s *shell) command(mode, line string) string {
 	line, file, _ := strings.Cut(line, " > ")
-	args := split(strings.ReplaceAll(line, "$KEY", s.key))
+	args := split(strings.NewReplacer("$KEY", s.key, "$OLD", os.Getenv("OLD")).Replace(line))
 	switch args[0] {
 	case "export":
 		name, value, _ := strings.Cut(args[1], "=")

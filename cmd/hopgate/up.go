@@ -1,15 +1,22 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hopgate/hopgate/cmd/internal/launch"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// baseURL is the variable that gives LiteLLM its public origin.
-const baseURL = "PROXY_BASE_URL"
+// Variables that give LiteLLM its public origin and the places OAuth clients may be sent back to.
+const (
+	baseURL         = "PROXY_BASE_URL"
+	redirectOrigins = "MCP_TRUSTED_REDIRECT_ORIGINS"
+	nativeURIs      = "MCP_TRUSTED_NATIVE_REDIRECT_URIS"
+)
 
 func newUp() *cobra.Command {
 	var (
@@ -19,6 +26,8 @@ func newUp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run everything in one process: store, control plane, one data plane",
+		Long: "Run everything in one process: store, control plane, one data plane. PROXY_BASE_URL, MCP_TRUSTED_REDIRECT_ORIGINS and\n" +
+			"MCP_TRUSTED_NATIVE_REDIRECT_URIS are what holds as long as no Ingress says otherwise; lists have commas or blanks between.",
 		Example: `  hopgate up --demo
   hopgate up -f servers.yaml`,
 		Args: cobra.NoArgs,
@@ -34,6 +43,9 @@ func newUp() *cobra.Command {
 			}
 			if err := checkOrigins(given, u.PublicOrigins); err != nil {
 				return err
+			}
+			if err := redirects(&u); err != nil {
+				return usage{err}
 			}
 			if err := u.Check(); err != nil {
 				return usage{err}
@@ -53,4 +65,24 @@ func newUp() *cobra.Command {
 	addDrain(cmd, &u.DrainDelay, &u.DrainTimeout, 0)
 	logs.add(cmd)
 	return cmd
+}
+
+// redirects reads where OAuth clients may be sent back to, as long as no Ingress says so; the error names the variable.
+func redirects(u *launch.Up) (err error) {
+	if u.RedirectOrigins, err = words(redirectOrigins, rules.RedirectOrigin); err != nil {
+		return err
+	}
+	u.NativeURIs, err = words(nativeURIs, rules.NativeURI)
+	return err
+}
+
+// words are the entries of a variable, with commas or blanks between.
+func words(variable string, check func(string) error) ([]string, error) {
+	list := strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
+	for _, w := range list {
+		if err := check(w); err != nil {
+			return nil, fmt.Errorf("%s: %q %w", variable, w, err)
+		}
+	}
+	return list, nil
 }

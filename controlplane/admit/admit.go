@@ -1,11 +1,16 @@
 // Package admit decides whether a change may be stored: it looks at all objects of the change together with the set they would join.
 //
-// It promises that everything it lets through satisfies proto/rules, fits the store's limits, claims no name or key twice, touches no
-// object that another file owns, and compiles on a data plane; and that a refusal names every offending object and field at once.
+// It promises that everything it lets through satisfies proto/rules, fits the store's limits, claims no name, key, issuer or region twice,
+// refers to nothing that doesn't exist, leaves no reference to what it removes, touches no object that another file owns, and compiles on
+// a data plane; and that a refusal names every offending object and field at once.
 // It refuses by value only: it reads no clock, no store and no socket, and it never changes what it was given.
 //
-// A grant is a name, not a reference: an ApiKey may name servers that don't exist yet, and deleting a server leaves grants of its name
-// alone. Otherwise keys and servers could only be rolled out in one order.
+// References are secrets of servers, teams of keys and claim grants, and toolsets in grants: without them the object would open less than it
+// says, or fail at the first call. Servers and access groups in grants and servers in toolsets are names, not references: they may not exist
+// yet, and deleting a server leaves them alone. Otherwise keys and servers could only be rolled out in one order.
+//
+// What is stored may lag behind by moments, so two changes at the same time on two replicas can both pass where one after the other couldn't.
+// Data planes take such a set as it is: what is missing opens nothing.
 package admit
 
 import (
@@ -13,8 +18,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hopgate/hopgate/controlplane/admit/links"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Problem is one reason why a data plane would refuse an object.
@@ -26,9 +33,11 @@ type Problem struct {
 // Put is one object that the change creates or replaces.
 type Put struct {
 	Object  confset.Object
-	Message proto.Message // what Object.Body decodes to
-	Current *store.Head   // what is stored now; nil: nothing
-	Path    string        // where the object stands in the request, for example objects[2].server; empty: it is the request
+	Message proto.Message    // what the caller wants stored; a secret with its value
+	Pushed  *confset.Object  // what a data plane would get; nil: Object
+	Found   rules.Violations // what is known to be wrong with it already
+	Current *store.Head      // what is stored now; nil: nothing
+	Path    string           // where the object stands in the request, for example objects[2].server; empty: it is the request
 }
 
 // Delete is one object that the change removes.
@@ -48,8 +57,10 @@ type Change struct {
 type Set interface {
 	// Has says whether an object is stored.
 	Has(key confset.Key) bool
-	// KeyHolder returns the name of the ApiKey with that hash.
-	KeyHolder(sha256 [32]byte) (name string, ok bool)
+	// Holder returns the name of the object that claims something for itself.
+	Holder(claim links.Claim) (name string, ok bool)
+	// Referrers returns the objects that refer to one, or to an access group, in any order; the caller may keep them.
+	Referrers(to confset.Key) []confset.Key
 }
 
 // Config of a Gate.
@@ -60,7 +71,7 @@ type Config struct {
 	Limits store.Limits
 	// Compile is the data plane's own compile function: no problems means that it would serve the object. Nil: not asked.
 	Compile func(confset.Object) []Problem
-	// Namespaces lists kinds whose names must differ from one another; default: servers alone.
+	// Namespaces lists kinds whose names must differ from one another, and from access groups; default: servers and toolsets.
 	Namespaces [][]string
 }
 
@@ -73,7 +84,7 @@ func New(cfg Config) (*Gate, error) {
 		return nil, errors.New("admit: config: Set is required")
 	}
 	if cfg.Namespaces == nil {
-		cfg.Namespaces = [][]string{{"server"}}
+		cfg.Namespaces = [][]string{{kindServer, links.KindToolset}}
 	}
 	return &Gate{cfg: cfg}, nil
 }
@@ -91,8 +102,10 @@ func (g *Gate) Check(c Change) error {
 	for _, p := range c.Puts {
 		out = append(out, g.object(p)...)
 	}
-	out = append(out, g.names(c)...)
-	out = append(out, g.keys(c)...)
+	n := g.next(c)
+	out = append(out, n.names()...)
+	out = append(out, n.claims()...)
+	out = append(out, n.references()...)
 	if len(out) > 0 {
 		return out
 	}

@@ -12,20 +12,28 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/admit/links"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// stored is a set for tests: keys that exist, and who holds which hash.
+// stored is a set for tests: keys that exist, who holds what, and who refers to what.
 type stored struct {
 	keys    []confset.Key
-	holders map[[32]byte]string
+	holders map[links.Claim]string
+	refs    map[confset.Key][]confset.Key
 }
 
-func (s stored) Has(key confset.Key) bool              { return slices.Contains(s.keys, key) }
-func (s stored) KeyHolder(sum [32]byte) (string, bool) { name, ok := s.holders[sum]; return name, ok }
+func (s stored) Has(key confset.Key) bool               { return slices.Contains(s.keys, key) }
+func (s stored) Holder(c links.Claim) (string, bool)    { name, ok := s.holders[c]; return name, ok }
+func (s stored) Referrers(to confset.Key) []confset.Key { return slices.Clone(s.refs[to]) }
+
+func hash(key string) links.Claim {
+	sum := sha256.Sum256([]byte(key))
+	return links.Claim{Space: links.Hash, Value: string(sum[:])}
+}
 
 func gate(t *testing.T, cfg admit.Config) *admit.Gate {
 	t.Helper()
@@ -143,8 +151,7 @@ func TestKindsOfOneNamespaceDontShareNames(t *testing.T) {
 }
 
 func TestAKeyHashHasOneHolder(t *testing.T) {
-	one, two := sha256.Sum256([]byte("one")), sha256.Sum256([]byte("two"))
-	g := gate(t, admit.Config{Set: stored{holders: map[[32]byte]string{one: "a", two: "b"}}})
+	g := gate(t, admit.Config{Set: stored{holders: map[links.Claim]string{hash("one"): "a", hash("two"): "b"}}})
 	want(t, g.Check(admit.Change{Puts: []admit.Put{apiKey(t, "a", "", "one")}}))
 	want(t, g.Check(admit.Change{Puts: []admit.Put{apiKey(t, "c", "", "one")}}),
 		`apikey/c spec.sha256: is the hash of the API key "a" already; make a new key`)

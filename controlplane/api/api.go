@@ -4,7 +4,8 @@
 // Delete, CreateChange, over gRPC or REST) end in the same commit, that a read after a write sees it, and that every write and every
 // refusal leaves one audit line.
 // It refuses blind writes, callers without the role admin or viewer, kinds that operators don't write (sealing rings are neither listed
-// nor accepted), unknown fields, unknown query parameters, and bodies above 4 MiB. No secret appears in an answer, a log line or a span.
+// nor accepted), unknown fields, unknown query parameters, and bodies above 4 MiB. No secret appears in an answer, a log line or a span: the
+// value of a Secret is taken in, sealed before anything is stored, and never given back, sealed or not.
 package api
 
 import (
@@ -18,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -44,6 +46,9 @@ type Index interface {
 type Fleet interface {
 	// ObjectStatus says how the fleet took an object with that body.
 	ObjectStatus(key confset.Key, hash confset.Hash) *configv1.ObjectStatus
+	// ScopedStatus is the same for an object that only some data planes get, stored at a revision: who is past it and doesn't hold the object
+	// isn't counted.
+	ScopedStatus(key confset.Key, hash confset.Hash, revision int64) *configv1.ObjectStatus
 	// Delivery says how the fleet took the objects as of a revision.
 	Delivery(revision int64, objects []confset.Key) *adminv1.Delivery
 	// Nodes returns every data plane, in node order.
@@ -62,11 +67,12 @@ type Key struct {
 
 // Config of a Server.
 type Config struct {
-	// Store, Index, Fleet and Gate are required.
+	// Store, Index, Fleet, Gate and KEK are required. KEK seals the values of secrets.
 	Store store.Store
 	Index Index
 	Fleet Fleet
 	Gate  *admit.Gate
+	KEK   *secret.KEK
 	// Keys finds API keys; nil: only the master key is known.
 	Keys KeyFinder
 	// MasterKey is the SHA-256 of the master key; zero: there is none.
@@ -93,6 +99,8 @@ func (c *Config) fill() error {
 		return errors.New("api: config: Fleet is required")
 	case c.Gate == nil:
 		return errors.New("api: config: Gate is required")
+	case c.KEK == nil:
+		return errors.New("api: config: KEK is required")
 	}
 	if c.Keys == nil {
 		c.Keys = func([32]byte) (Key, bool) { return Key{}, false }

@@ -38,6 +38,7 @@ func (s *service) apply(ctx context.Context, in intent) (*outcome, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.catchUp(ctx, p.newest)
 		if err := s.admit(ctx, p); err != nil {
 			return nil, err
 		}

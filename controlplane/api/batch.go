@@ -33,7 +33,7 @@ func (s *service) CreateChange(ctx context.Context, r *adminv1.CreateChangeReque
 	if len(bad) > 0 {
 		return nil, invalid(bad)
 	}
-	in, err := newIntent(ctx, r, r.GetOwner(), edits...)
+	in, err := s.intent(ctx, r, r.GetOwner(), edits...)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func putEdit(i int, o *adminv1.Object) (edit, admit.Violations) {
 	if obj.GetName() == "" {
 		return e, admit.Violations{{Path: e.path, Field: "name", Problem: "is missing", Fix: "name the object"}}
 	}
-	return e, e.match("meta.etag", obj.GetMeta().GetEtag())
+	return e, append(e.unsealed(obj), e.match("meta.etag", obj.GetMeta().GetEtag())...)
 }
 
 func deleteEdit(i int, n *adminv1.ObjectName) (edit, admit.Violations) {

@@ -13,21 +13,22 @@ import (
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
-// record starts the change record of an intent. Its id is chosen here, before the write, so that an unclear outcome can be looked up.
-func (s *service) record(ctx context.Context, in intent) (store.ChangeRecord, error) {
+// record starts the change record of an intent and returns the revision of the newest change before it. Its id is chosen here, before the
+// write, so that an unclear outcome can be looked up.
+func (s *service) record(ctx context.Context, in intent) (rec store.ChangeRecord, before int64, err error) {
 	newest, err := s.cfg.Store.Changes(ctx, "", 1)
 	if err != nil {
-		return store.ChangeRecord{}, fmt.Errorf("read the newest change: %w", err)
+		return rec, 0, fmt.Errorf("read the newest change: %w", err)
 	}
-	rec := store.ChangeRecord{
+	rec = store.ChangeRecord{
 		Time: s.cfg.Now().UTC(), Author: callerOf(ctx).name, Message: in.message,
 		Traceparent: traceparent(ctx), RequestID: in.request.String(),
 	}
 	if len(newest) > 0 {
-		rec.Parent = newest[0].ID
+		rec.Parent, before = newest[0].ID, newest[0].Revision
 	}
 	rec.ID, err = s.ids.next(rec.Time, rec.Parent)
-	return rec, err
+	return rec, before, err
 }
 
 // traceparent is the W3C header of the running span; empty without one.

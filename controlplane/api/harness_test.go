@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,9 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/admit/links"
 	"github.com/hopgate/hopgate/controlplane/api"
+	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/controlplane/store/memstore"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -58,16 +61,26 @@ func (x storeIndex) Revision() int64 { return x.load().Revision }
 
 func (x storeIndex) WaitRevision(context.Context, int64) error { return nil }
 
-func (x storeIndex) set() *confset.Set {
-	var objs []confset.Object
+func (x storeIndex) Has(key confset.Key) bool { _, ok := x.Get(key.Kind, key.Name); return ok }
+
+func (x storeIndex) Holder(c links.Claim) (string, bool) {
 	for _, h := range x.load().Heads {
-		objs = append(objs, h.Object)
+		for _, held := range links.Read(h.Object).Claims {
+			if held.Claim == c {
+				return h.Object.Key.Name, true
+			}
+		}
 	}
-	s, err := confset.New(objs)
-	if err != nil {
-		panic(err)
+	return "", false
+}
+
+func (x storeIndex) Referrers(to confset.Key) (out []confset.Key) {
+	for _, h := range x.load().Heads {
+		if slices.ContainsFunc(links.Read(h.Object).Refs, func(r links.Ref) bool { return r.To == to }) {
+			out = append(out, h.Object.Key)
+		}
 	}
-	return s
+	return out
 }
 
 // fleet is two data planes that applied everything.
@@ -77,20 +90,16 @@ func (fleet) ObjectStatus(confset.Key, confset.Hash) *configv1.ObjectStatus {
 	return &configv1.ObjectStatus{Applied: 2}
 }
 
+// ScopedStatus tells the hash it was asked for in a refusal.
+func (fleet) ScopedStatus(_ confset.Key, hash confset.Hash, _ int64) *configv1.ObjectStatus {
+	return &configv1.ObjectStatus{Applied: 1, Refusals: []*configv1.Refusal{{Text: hash.String()}}}
+}
+
 func (fleet) Delivery(int64, []confset.Key) *adminv1.Delivery {
 	return &adminv1.Delivery{Nodes: 2, Applied: 2}
 }
 
 func (fleet) Nodes() []*adminv1.Node { return []*adminv1.Node{{Node: "dp-1"}, {Node: "dp-2"}} }
-
-// set is what admit asks.
-type set struct {
-	storeIndex
-	keys *api.Keys
-}
-
-func (s set) Has(key confset.Key) bool              { _, ok := s.Get(key.Kind, key.Name); return ok }
-func (s set) KeyHolder(sum [32]byte) (string, bool) { return s.keys.Holder(sum) }
 
 // logbook collects log lines.
 type logbook struct {
@@ -136,6 +145,18 @@ type plane struct {
 
 type option func(*api.Config, *admit.Config)
 
+// testKEK is a new key-encryption key.
+func testKEK(t testing.TB) *secret.KEK {
+	t.Helper()
+	kek, err := secret.LoadKEK(filepath.Join(t.TempDir(), "kek"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kek
+}
+
+func withKEK(kek *secret.KEK) option { return func(c *api.Config, _ *admit.Config) { c.KEK = kek } }
+
 func withTracer(p trace.TracerProvider) option {
 	return func(c *api.Config, _ *admit.Config) { c.Tracer = p }
 }
@@ -148,11 +169,11 @@ func withClock(now func() time.Time) option {
 func start(t testing.TB, s *memstore.Store, opts ...option) *plane {
 	t.Helper()
 	x := storeIndex{s}
-	keys := api.NewKeys(x.set, x)
+	keys := api.NewKeys(x.Holder, x)
 	book := &logbook{}
-	gateCfg := admit.Config{Set: set{x, keys}, Limits: s.Limits()}
+	gateCfg := admit.Config{Set: x, Limits: s.Limits()}
 	cfg := api.Config{
-		Store: s, Index: x, Fleet: fleet{}, Keys: keys.Find, MasterKey: sha256.Sum256([]byte(masterKey)), Version: "1.2.3", Replica: "cp-1",
+		Store: s, Index: x, Fleet: fleet{}, KEK: testKEK(t), Keys: keys.Find, MasterKey: sha256.Sum256([]byte(masterKey)), Version: "1.2.3", Replica: "cp-1",
 		Log: slog.New(slog.NewJSONHandler(book, nil)),
 	}
 	for _, o := range opts {

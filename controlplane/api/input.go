@@ -108,6 +108,11 @@ func readBody(w http.ResponseWriter, r *http.Request, rt *route) ([]byte, int, e
 func undecoded(err error) error {
 	var vs rules.Violations
 	if errors.As(err, &vs) {
+		for i := range vs {
+			if strings.HasSuffix(vs[i].Field, fieldValue) {
+				vs[i].Fix = "write it as text in quotes" // what it was may be the value of a secret
+			}
+		}
 		return invalidRules(confset.Key{}, "", vs)
 	}
 	return status.Error(codes.InvalidArgument, "the body isn't what this call takes")

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 
@@ -52,7 +51,7 @@ type single interface {
 	GetName() string
 }
 
-func newIntent(ctx context.Context, r terms, owner string, edits ...edit) (intent, error) {
+func (s *service) intent(ctx context.Context, r terms, owner string, edits ...edit) (intent, error) {
 	in := intent{edits: edits, validateOnly: r.GetValidateOnly(), message: r.GetMessage(), owner: owner}
 	var bad admit.Violations
 	for _, f := range []struct {
@@ -70,13 +69,13 @@ func newIntent(ctx context.Context, r terms, owner string, edits ...edit) (inten
 		return in, invalid(bad)
 	}
 	if r.GetRequestId() != "" && !in.validateOnly {
-		in.request = requestID{id: r.GetRequestId(), print: fingerprint(callerOf(ctx).name, r)}
+		in.request = requestID{id: r.GetRequestId(), print: s.fingerprint(callerOf(ctx).name, r)}
 	}
 	return in, nil
 }
 
-// fingerprint tells two requests with one request id apart.
-func fingerprint(author string, r terms) string {
+// fingerprint tells two requests with one request id apart. It is stored, and a request may hold the value of a secret: so it takes the KEK.
+func (s *service) fingerprint(author string, r terms) string {
 	c := proto.Clone(r)
 	m := c.ProtoReflect()
 	m.Clear(m.Descriptor().Fields().ByName("request_id"))
@@ -84,10 +83,7 @@ func fingerprint(author string, r terms) string {
 	if err != nil {
 		return "" // never matches itself: such a request was refused when it was decoded
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00", m.Descriptor().FullName(), author)
-	h.Write(b)
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return hex.EncodeToString(s.cfg.KEK.Fingerprint(append(fmt.Appendf(nil, "%s\x00%s\x00", m.Descriptor().FullName(), author), b...)))
 }
 
 // match sets the precondition of an edit.

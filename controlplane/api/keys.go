@@ -2,39 +2,32 @@ package api
 
 import (
 	"encoding/hex"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/controlplane/admit/links"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
 
 // kindAPIKey is the kind whose objects are callers.
 const kindAPIKey = "apikey"
 
-// Keys finds API keys by hash. It follows a config set that is replaced as a whole and looks only at what changed: one changed key among
-// 100,000 costs one bucket. What it finds it confirms with the index, so that a set that lags behind never revives a revoked key; a key
-// made a moment ago is found once the set has it. It is safe for concurrent use.
+// Keys finds API keys by hash: that of a key, or of the one it replaces until that ends. What claims says of a hash it confirms with the index,
+// so that claims that lag behind never revive a revoked key. It is safe for concurrent use.
 type Keys struct {
-	set   func() *confset.Set
-	index Index
-
-	mu     sync.Mutex
-	seen   *confset.Set        // guarded by mu
-	byHash map[[32]byte]string // name; guarded by mu
-	byName map[string][32]byte // guarded by mu
+	holder func(links.Claim) (name string, ok bool)
+	index  Index
 }
 
-// NewKeys follows the set that set returns; it is asked on every lookup and must be cheap. A nil set counts as empty.
-func NewKeys(set func() *confset.Set, index Index) *Keys {
-	return &Keys{set: set, index: index, seen: confset.Empty(), byHash: map[[32]byte]string{}, byName: map[string][32]byte{}}
+// NewKeys asks holder for the name of the API key that claims a hash.
+func NewKeys(holder func(links.Claim) (name string, ok bool), index Index) *Keys {
+	return &Keys{holder: holder, index: index}
 }
 
 // Find returns the key with that hash. A key that can't be read is nobody's.
 func (k *Keys) Find(sha256 [32]byte) (Key, bool) {
-	name, ok := k.name(sha256)
+	name, ok := k.holder(links.Claim{Space: links.Hash, Value: string(sha256[:])})
 	if !ok {
 		return Key{}, false
 	}
@@ -42,79 +35,38 @@ func (k *Keys) Find(sha256 [32]byte) (Key, bool) {
 	if !ok {
 		return Key{}, false
 	}
-	m, sum, ok := readKey(h.Object)
-	if !ok || sum != sha256 {
+	m := &configv1.ApiKey{}
+	if proto.Unmarshal(h.Object.Body, m) != nil {
 		return Key{}, false
 	}
-	found := Key{Name: name, Roles: m.GetSpec().GetRoles()}
-	if s := m.GetSpec().GetExpires(); s != "" {
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil {
-			return Key{}, false
-		}
-		found.Expires = t
-	}
-	return found, true
+	expires, ok := validity(m.GetSpec(), sha256)
+	return Key{Name: name, Roles: m.GetSpec().GetRoles(), Expires: expires}, ok
 }
 
-// Holder returns the name of the key with that hash.
-func (k *Keys) Holder(sha256 [32]byte) (string, bool) {
-	found, ok := k.Find(sha256)
-	return found.Name, ok
-}
-
-func (k *Keys) name(sha256 [32]byte) (string, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.catchUpLocked()
-	name, ok := k.byHash[sha256]
-	return name, ok
-}
-
-func (k *Keys) catchUpLocked() {
-	now := k.set()
-	if now == nil || now.Digest() == k.seen.Digest() {
-		return
-	}
-	d := confset.Diff(k.seen, now)
-	// All old hashes go before new ones come: two keys may have swapped theirs.
-	for _, key := range d.Removals {
-		k.dropLocked(key)
-	}
-	for _, o := range d.Upserts {
-		k.dropLocked(o.Key)
-	}
-	for _, o := range d.Upserts {
-		if _, sum, ok := readKey(o); ok {
-			k.byHash[sum], k.byName[o.Key.Name] = o.Key.Name, sum
+// validity says until when a hash admits, zero for ever; ok is false when it doesn't admit as this key. A replaced hash ends with whichever
+// of the two ends is earlier, and admits not at all without an end of its own.
+func validity(s *configv1.ApiKeySpec, sum [32]byte) (expires time.Time, ok bool) {
+	if s.GetExpires() != "" {
+		var err error
+		if expires, err = time.Parse(time.RFC3339, s.GetExpires()); err != nil {
+			return expires, false
 		}
 	}
-	k.seen = now
-}
-
-func (k *Keys) dropLocked(key confset.Key) {
-	if key.Kind != kindAPIKey {
-		return
+	var present, previous [32]byte
+	if unhex(present[:], s.GetSha256()) && present == sum {
+		return expires, true
 	}
-	if sum, ok := k.byName[key.Name]; ok {
-		delete(k.byName, key.Name)
-		if k.byHash[sum] == key.Name {
-			delete(k.byHash, sum)
-		}
+	if !unhex(previous[:], s.GetPreviousSha256()) || previous != sum {
+		return expires, false
 	}
-}
-
-// readKey returns what an API key's body says, and its hash.
-func readKey(o confset.Object) (m *configv1.ApiKey, sum [32]byte, ok bool) {
-	if o.Key.Kind != kindAPIKey {
-		return nil, sum, false
+	end, err := time.Parse(time.RFC3339, s.GetPreviousExpires())
+	if err != nil {
+		return expires, false
 	}
-	m = &configv1.ApiKey{}
-	if proto.Unmarshal(o.Body, m) != nil {
-		return nil, sum, false
+	if expires.IsZero() || end.Before(expires) {
+		expires = end
 	}
-	ok = unhex(sum[:], m.GetSpec().GetSha256())
-	return m, sum, ok
+	return expires, true
 }
 
 // unhex fills dst from exactly as many hexadecimal digits as it takes.

@@ -39,12 +39,13 @@ func open(kind string) bool { return slices.Contains(rules.Kinds(), kind) }
 // absent says whether m is a message that wasn't sent.
 func absent(m proto.Message) bool { return m == nil || !m.ProtoReflect().IsValid() }
 
-// decode turns a stored body into the kind's message, without meta and status.
+// decode turns a stored body into the kind's message, without meta, status and what nobody may read.
 func decode(o confset.Object) (proto.Message, error) {
 	m := rules.New(o.Key.Kind)
 	if err := proto.Unmarshal(o.Body, m); err != nil {
 		return nil, fmt.Errorf("%s is stored with a body that doesn't decode: %w", o.Key, err)
 	}
+	hide(m)
 	return m, nil
 }
 
@@ -55,7 +56,10 @@ func (s *service) present(h store.Head) (proto.Message, error) {
 		return nil, err
 	}
 	setField(m, "meta", metaOf(h))
-	if st := s.cfg.Fleet.ObjectStatus(h.Object.Key, h.Object.Hash); st != nil && h.Revision > 0 {
+	if h.Revision == 0 {
+		return m, nil
+	}
+	if st := s.statusOf(h); st != nil {
 		setField(m, "status", st)
 	}
 	return m, nil

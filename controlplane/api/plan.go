@@ -12,7 +12,6 @@ import (
 	"github.com/hopgate/hopgate/controlplane/admit"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
-	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // readers is how many heads of one change are read from the store at a time.
@@ -21,6 +20,7 @@ const readers = 16
 // plan is an intent worked out against what is stored: what would be written, and what must still be true for it.
 type plan struct {
 	heads  []store.Head // after it, one per edit; zero where the object is gone
+	newest int64        // revision of the newest change there was; what admission looks at must have it
 	change admit.Change // edits that change something
 	write  store.Write
 }
@@ -40,7 +40,7 @@ func (s *service) plan(ctx context.Context, in intent) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.write.Record, err = s.record(ctx, in); err != nil {
+	if p.write.Record, p.newest, err = s.record(ctx, in); err != nil {
 		return nil, err
 	}
 	p.write.RequestID = in.request.id
@@ -117,7 +117,7 @@ func (s *service) since(ctx context.Context, was confset.Hash, current *store.He
 	if err != nil {
 		return nil
 	}
-	return diffPaths(a, b)
+	return append(diffPaths(a, b), hiddenChanges(confset.Object{Key: current.Object.Key, Body: body}, current.Object)...)
 }
 
 // settle works out the head of an object that stays or comes, and adds it to the plan if that changes something.
@@ -133,44 +133,51 @@ func (s *service) settle(p *plan, in intent, e edit, current *store.Head) (store
 	if err != nil {
 		return store.Head{}, err
 	}
-	body, err := rules.Body(want)
-	if err != nil {
-		return store.Head{}, fmt.Errorf("encode %s: %w", e.key, err)
-	}
-	h, err := s.head(e.key, body, current, p.write.Record.Time)
+	h, err := s.head(e.key, current, p.write.Record.Time)
 	if err != nil {
 		return store.Head{}, err
 	}
+	forms, err := s.form(e, want, current, h.Object.UID)
+	if err != nil {
+		return store.Head{}, fmt.Errorf("encode %s: %w", e.key, err)
+	}
+	h = turned(h, forms.stored)
 	if current != nil && h.Object.Hash == current.Object.Hash && (in.owner == "" || in.owner == current.Owner) {
 		return *current, nil
 	}
 	h.Owner, h.Change = in.owner, p.write.Record.ID
-	p.put(e, h, want, current)
+	p.put(e, h, forms, current)
 	return h, nil
 }
 
-// head is the next state of an object: a changed body is a new generation, a new object has a new uid.
-func (s *service) head(key confset.Key, body []byte, current *store.Head, now time.Time) (store.Head, error) {
+// head is the next state of an object, still with the body of before: a new object has a new uid.
+func (s *service) head(key confset.Key, current *store.Head, now time.Time) (store.Head, error) {
 	if current == nil {
 		uid, err := s.ids.uid(now)
-		return store.Head{Object: confset.NewObject(key, uid, body), Generation: 1, Created: now, Updated: now}, err
+		return store.Head{Object: confset.Object{Key: key, UID: uid}, Created: now, Updated: now}, err
 	}
 	h := *current
-	h.Object = confset.NewObject(key, current.Object.UID, body)
 	h.Updated, h.Revision = now, 0
-	if h.Object.Hash != current.Object.Hash {
-		h.Generation++
-	}
 	return h, nil
 }
 
-func (p *plan) put(e edit, h store.Head, m proto.Message, current *store.Head) {
+// turned is a head with its next body: a changed one is a new generation.
+func turned(h store.Head, body []byte) store.Head {
+	was := h.Object.Hash
+	h.Object = confset.NewObject(h.Object.Key, h.Object.UID, body)
+	if h.Object.Hash != was {
+		h.Generation++
+	}
+	return h
+}
+
+func (p *plan) put(e edit, h store.Head, f bodies, current *store.Head) {
 	c := store.Changed{Kind: e.key.Kind, Name: e.key.Name, UID: h.Object.UID, After: h.Object.Hash.String()}
 	pre := store.Precondition{Key: e.key}
 	if current != nil {
 		c.Before, pre.Revision = current.Object.Hash.String(), current.Revision
 	}
-	p.change.Puts = append(p.change.Puts, admit.Put{Object: h.Object, Message: m, Current: current, Path: e.path})
+	p.change.Puts = append(p.change.Puts, admit.Put{Object: h.Object, Message: f.message, Pushed: f.pushed, Found: f.found, Current: current, Path: e.path})
 	p.write.Puts = append(p.write.Puts, h)
 	p.write.Expect = append(p.write.Expect, pre)
 	p.write.Record.Objects = append(p.write.Record.Objects, c)

@@ -18,9 +18,10 @@ import (
 // replicas are n admin APIs over one store, as of n control planes.
 func replicas(t *testing.T, n int) (out []*plane) {
 	first := memstore.New()
-	out = append(out, start(t, first))
+	kek := testKEK(t)
+	out = append(out, start(t, first, withKEK(kek)))
 	for range n - 1 {
-		out = append(out, start(t, first.Replica()))
+		out = append(out, start(t, first.Replica(), withKEK(kek)))
 	}
 	return out
 }

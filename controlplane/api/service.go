@@ -5,6 +5,9 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/hopgate/hopgate/controlplane/secret"
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
@@ -14,11 +17,12 @@ type service struct {
 	adminv1.UnimplementedAdminServiceServer
 	cfg    Config
 	ids    *ids
+	open   func(store.Head) (confset.Object, error) // as it is pushed
 	tracer trace.Tracer
 }
 
 func newService(cfg Config) *service {
-	return &service{cfg: cfg, ids: newIDs(nil), tracer: cfg.Tracer.Tracer(tracerName)}
+	return &service{cfg: cfg, ids: newIDs(nil), open: secret.OpenHead(cfg.KEK), tracer: cfg.Tracer.Tracer(tracerName)}
 }
 
 func (s *service) GetServer(_ context.Context, r *adminv1.GetRequest) (*configv1.Server, error) {

@@ -65,6 +65,9 @@ func aim[T object](ctx context.Context, r single, obj T) (edit, error) {
 	if err := e.expect(ctx, "meta.etag", obj.GetMeta().GetEtag()); err != nil {
 		return e, err
 	}
+	if bad := e.unsealed(obj); len(bad) > 0 {
+		return e, invalid(bad)
+	}
 	c := proto.Clone(obj)
 	f := c.ProtoReflect().Descriptor().Fields().ByName("name")
 	c.ProtoReflect().Set(f, protoreflect.ValueOfString(r.GetName()))
@@ -75,7 +78,7 @@ func aim[T object](ctx context.Context, r single, obj T) (edit, error) {
 // write runs an intent with one edit and answers the object as it is then.
 func write[T object](ctx context.Context, s *service, r single, e edit) (T, error) {
 	var none T
-	in, err := newIntent(ctx, r, "", e)
+	in, err := s.intent(ctx, r, "", e)
 	if err != nil {
 		return none, err
 	}
@@ -93,7 +96,7 @@ func remove[T object](ctx context.Context, s *service, r *adminv1.DeleteRequest)
 	if err := e.expect(ctx, "etag", r.GetEtag()); err != nil {
 		return nil, err
 	}
-	in, err := newIntent(ctx, r, "", e)
+	in, err := s.intent(ctx, r, "", e)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/api"
 	"github.com/hopgate/hopgate/controlplane/store/memstore"
 	"github.com/hopgate/hopgate/controlplane/view"
+	"github.com/hopgate/hopgate/proto/confset"
 )
 
 // overViews puts the real index, which follows the store's watch, under an admin API.
@@ -24,7 +25,30 @@ func overViews(t *testing.T, s *memstore.Store) option {
 	wg.Go(func() { _ = v.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	<-v.Ready()
-	return func(c *api.Config, _ *admit.Config) { c.Index = v }
+	return func(c *api.Config, g *admit.Config) { c.Index, g.Set = v, lagging{v} }
+}
+
+// lagging is the set of a replica that follows the watch.
+type lagging struct{ *view.Views }
+
+func (l lagging) Has(key confset.Key) bool { _, ok := l.Get(key.Kind, key.Name); return ok }
+
+// One request after another must work on whatever replicas they arrive: what refers to an object made elsewhere, and its removal.
+func TestReferencesHoldAcrossReplicas(t *testing.T) {
+	s, kek := memstore.New(), testKEK(t)
+	one := start(t, s, overViews(t, s), withKEK(kek))
+	other := start(t, s.Replica(), overViews(t, s.Replica()), withKEK(kek))
+	const needing = `{"spec":{"auth":{"type":"bearer","value":{"secret":"token"}},"endpoints":[{"url":"http://127.0.0.1:3001/mcp"}]}}`
+	for range 30 {
+		one.must(200, "PUT", "/v1/secrets/token", valued(hiddenValue))
+		other.must(200, "PUT", "/v1/servers/a", needing)
+		if got := str(one.must(400, "DELETE", "/v1/secrets/token", ""), "message"); got != `secret "token": is in use by server "a"; remove these references before, or in the same change` {
+			t.Fatal(got)
+		}
+		one.must(200, "DELETE", "/v1/servers/a", "")
+		other.must(200, "DELETE", "/v1/secrets/token", "")
+		one.must(400, "PUT", "/v1/servers/a", needing)
+	}
 }
 
 func TestAReadAfterAWriteSeesIt(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/hopgate/hopgate/controlplane/fleet"
+	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/controlplane/store/memstore"
 	"github.com/hopgate/hopgate/controlplane/stream"
@@ -35,6 +36,8 @@ type Config struct {
 	Store store.Store
 	// Replica is its name in Welcome; default "test".
 	Replica string
+	// KEK seals the values of secrets that are put, as the admin API does, and opens what is stored; nil: they are stored as they are.
+	KEK *secret.KEK
 	// Tracer makes the spans of changes; default: none.
 	Tracer trace.TracerProvider
 	// Log; default: discarded.
@@ -107,6 +110,9 @@ func (c *Control) Restart() {
 func (c *Control) start() (*running, error) {
 	r := &running{registry: prometheus.NewRegistry(), listener: bufconn.Listen(32 << 10)}
 	vc := view.Config{Store: c.cfg.Store, Registerer: r.registry, Log: c.cfg.Log}
+	if c.cfg.KEK != nil {
+		vc.Open = secret.OpenHead(c.cfg.KEK)
+	}
 	if c.cfg.View != nil {
 		c.cfg.View(&vc)
 	}

@@ -12,12 +12,13 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Change is one commit.
 type Change struct {
-	// Puts are *configv1.Server, ApiKey, Settings or SealingRing. They are not checked by rules: tests may want bad ones.
+	// Puts are *configv1.Server or any other kind. They are not checked by rules: tests may want bad ones.
 	Puts []proto.Message
 	// Raw are bodies stored as they are, also when they are no valid message.
 	Raw []confset.Object
@@ -67,11 +68,11 @@ func (c *Control) write(ch Change) (store.Write, error) {
 	w := store.Write{Record: store.ChangeRecord{ID: newID(), Time: time.Now(), Author: "test", Traceparent: ch.Traceparent}}
 	objs := ch.Raw
 	for _, m := range ch.Puts {
-		body, err := rules.Body(m)
+		o, err := c.object(m)
 		if err != nil {
 			return w, err
 		}
-		objs = append(objs, confset.NewObject(Key(m), "", body))
+		objs = append(objs, o)
 	}
 	for _, o := range objs {
 		if err := c.put(&w, o); err != nil {
@@ -84,6 +85,29 @@ func (c *Control) write(ch Change) (store.Write, error) {
 		}
 	}
 	return w, nil
+}
+
+// object is a message as it is stored. A secret is sealed when there is a KEK, which takes its uid.
+func (c *Control) object(m proto.Message) (confset.Object, error) {
+	key, uid := Key(m), ""
+	if s, ok := m.(*configv1.Secret); ok && c.cfg.KEK != nil && s.GetSpec() != nil {
+		was, err := c.Store.Get(context.Background(), key)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return confset.Object{}, err
+		}
+		if uid = was.Object.UID; uid == "" {
+			uid = newID()
+		}
+		sealed, err := c.cfg.KEK.SealValue(key, uid, s.GetSpec().GetValue())
+		if err != nil {
+			return confset.Object{}, err
+		}
+		s = proto.CloneOf(s)
+		s.Spec.Value, s.Spec.Sealed = "", sealed
+		m = s
+	}
+	body, err := rules.Body(m)
+	return confset.NewObject(key, uid, body), err
 }
 
 // put adds an object to a write; without a uid it keeps that of the stored one.

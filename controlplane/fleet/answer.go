@@ -31,10 +31,30 @@ func (l *Ledger) Nodes() []*adminv1.Node {
 
 // ObjectStatus says how the connected data planes took an object with that body.
 func (l *Ledger) ObjectStatus(key confset.Key, hash confset.Hash) *configv1.ObjectStatus {
+	return l.status(key, hash, func(position) bool { return false })
+}
+
+// ScopedStatus is ObjectStatus for an object that only some data planes get: one that stands at the revision it was stored at, or later, and
+// doesn't hold it isn't meant to, and isn't counted.
+func (l *Ledger) ScopedStatus(key confset.Key, hash confset.Hash, revision int64) *configv1.ObjectStatus {
+	epoch := l.epoch()
+	return l.status(key, hash, func(p position) bool {
+		if p.set == nil || !p.answers(epoch, revision) {
+			return false
+		}
+		_, holds := p.set.Get(key)
+		return !holds
+	})
+}
+
+func (l *Ledger) status(key confset.Key, hash confset.Hash, exempt func(position) bool) *configv1.ObjectStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	st := &configv1.ObjectStatus{}
 	for p, n := range l.positions {
+		if exempt(p) {
+			continue
+		}
 		if p.set == nil {
 			st.Pending += int32(n)
 		} else if o, ok := p.set.Get(key); ok && o.Hash == hash {

@@ -306,3 +306,26 @@ func convergence(t *testing.T, w *world) (n uint64, sum float64) {
 	t.Fatal("no metric hopgate_convergence_seconds")
 	return 0, 0
 }
+
+// A data plane that is past the revision of an object and doesn't hold it isn't meant to: it is neither pending nor applied.
+func TestScopedStatusCountsThoseThatAreMeantToHaveIt(t *testing.T) {
+	w := newWorld(t, fleet.Config{})
+	with, without := w.to(5, map[string]string{"a": "1"}), w.to(6, map[string]string{"b": "1"})
+	w.join("has").Holds(with)
+	w.join("has not").Holds(without)
+	w.join("new")
+	for what, c := range map[string]struct {
+		hash             confset.Hash
+		revision         int64
+		applied, pending int32
+	}{
+		"stored before both":        {hashOf("1"), 4, 1, 1},
+		"stored between them":       {hashOf("1"), 6, 1, 1},
+		"stored after both":         {hashOf("1"), 7, 1, 2},
+		"another body, before both": {hashOf("2"), 5, 0, 2},
+	} {
+		if st := w.ScopedStatus(keyA, c.hash, c.revision); st.GetApplied() != c.applied || st.GetPending() != c.pending {
+			t.Errorf("%s: %v, want %d applied, %d pending", what, st, c.applied, c.pending)
+		}
+	}
+}

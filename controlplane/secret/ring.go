@@ -79,14 +79,17 @@ func newRing(name string, now time.Time) *configv1.SealingRing {
 	}}}
 }
 
-// OpenHead returns the function that turns a stored head into the object to push: bodies of sealing rings are opened, with the hash of the
-// plaintext; everything else passes as it is. Errors name the object and wrap ErrWrongKey or ErrDamaged.
+// OpenHead returns the function that turns a stored head into the object to push: sealing rings and the values of secrets are opened, with
+// the hash of the opened body; everything else passes as it is. Errors name the object and wrap ErrWrongKey or ErrDamaged.
 func OpenHead(kek *KEK) func(store.Head) (confset.Object, error) {
 	return func(h store.Head) (confset.Object, error) {
-		if h.Object.Key.Kind != KindRing {
-			return h.Object, nil
+		switch h.Object.Key.Kind {
+		case KindRing:
+			return openRing(kek, h)
+		case KindSecret:
+			return openSecret(kek, h)
 		}
-		return openRing(kek, h)
+		return h.Object, nil
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package secret encrypts what the store holds and nobody may read there: sealing rings now, secrets of operators later.
+// Package secret encrypts what the store holds and nobody may read there: sealing rings, and the values of operators' secrets.
 //
 // It promises envelope encryption: a fresh data key for every write, wrapped by the key-encryption key (KEK), AES-256-GCM for both, bound to
 // kind, name and uid of the object, so that a sealed body moved under another name doesn't open. The KEK is a local file and is in no
@@ -46,9 +46,10 @@ var (
 
 // KEK is a key-encryption key. It may be used by goroutines at the same time, and prints as its id and file.
 type KEK struct {
-	file string
-	id   [idBytes]byte
-	aead cipher.AEAD
+	file  string
+	id    [idBytes]byte
+	aead  cipher.AEAD
+	print [sha256.Size]byte // key of fingerprints
 }
 
 func newKEK(file string, key []byte) (*KEK, error) {
@@ -59,6 +60,7 @@ func newKEK(file string, key []byte) (*KEK, error) {
 	k := &KEK{file: file, aead: aead}
 	sum := sha256.Sum256(append([]byte("hopgate kek id"), key...))
 	copy(k.id[:], sum[:])
+	k.print = sha256.Sum256(append([]byte("hopgate kek print"), key...))
 	return k, nil
 }
 

@@ -110,6 +110,14 @@ type Store interface {
 	Changes(ctx context.Context, before string, n int) ([]*ChangeRecord, error)
 	// Request returns the change a request id led to; ErrNotFound.
 	Request(ctx context.Context, requestID string) (changeID string, err error)
+	// Attend counts this handle among those at work on the store until ctx ends, and calls count with how many there are, this one among
+	// them: once it is counted, and again whenever they have become more or fewer. One that ends its Attend is gone at once, one that died
+	// or can't be reached within seconds. name is for people, with one meaning: a handle that begins takes the place of those
+	// of the same name, which are what a process that died left behind; one that is still at work comes back at once, and is counted.
+	//
+	// It ends with ctx's error, or one wrapping ErrUnavailable: then the last number is the best there is, and Attend is called again. A
+	// handle attends once at a time.
+	Attend(ctx context.Context, name string, count func(n int)) error
 	// Epoch identifies this incarnation of the store.
 	Epoch() string
 	// Limits says how much one commit may hold.

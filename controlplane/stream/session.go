@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hopgate/hopgate/controlplane/fleet"
+	"github.com/hopgate/hopgate/controlplane/share"
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
@@ -27,11 +28,13 @@ type session struct {
 	sent     chan error        // one slot
 	ends     chan error        // one slot: why the stream must end
 	moves    chan *syncv1.Move // one slot
+	wakes    chan struct{}     // one slot: there are shares to be told
 	done     chan struct{}     // closed when the handler returns
 
 	// set by open
 	joined fleet.Joined
 	member *fleet.Member
+	shares *share.Member // nil: none are handed out
 	sub    *view.Subscription
 
 	// owned by run
@@ -70,7 +73,7 @@ type received struct {
 func newSession(s *Server, stream syncv1.SyncService_SyncServer) *session {
 	t := time.NewTimer(helloTimeout)
 	return &session{server: s, stream: stream, received: make(chan received), sent: make(chan error, 1), ends: make(chan error, 1),
-		moves: make(chan *syncv1.Move, 1), done: make(chan struct{}), timer: t}
+		moves: make(chan *syncv1.Move, 1), wakes: make(chan struct{}, 1), done: make(chan struct{}), timer: t}
 }
 
 // receive hands on what comes, until the stream or the handler ends.
@@ -166,6 +169,10 @@ func (s *session) wait() error {
 		return err
 	case m := <-s.moves:
 		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Move{Move: m}})
+	case <-s.wakes:
+		for _, m := range s.shares.Take() {
+			s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Shares{Shares: m}})
+		}
 	case <-s.timer.C:
 		return s.stalled()
 	case err := <-s.ends:
@@ -178,13 +185,17 @@ func (s *session) wait() error {
 	return nil
 }
 
-// take handles a message of the data plane.
+// take handles a message of the data plane; what a newer one says that isn't known here is left alone.
 func (s *session) take(m *syncv1.SyncRequest) error {
 	switch m := m.GetMessage().(type) {
 	case *syncv1.SyncRequest_Ack:
 		s.answer(m.Ack)
 	case *syncv1.SyncRequest_Health:
 		s.member.Health(m.Health)
+	case *syncv1.SyncRequest_Demand:
+		if s.shares != nil {
+			s.shares.Demand(m.Demand)
+		}
 	case *syncv1.SyncRequest_Hello:
 		return status.Error(codes.InvalidArgument, "a second hello; a stream has one")
 	}
@@ -237,6 +248,14 @@ func (s *session) stalled() error {
 func (s *session) end(err error) {
 	select {
 	case s.ends <- err:
+	default:
+	}
+}
+
+// wake says that there are shares to be told.
+func (s *session) wake() {
+	select {
+	case s.wakes <- struct{}{}:
 	default:
 	}
 }

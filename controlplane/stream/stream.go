@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hopgate/hopgate/controlplane/fleet"
+	"github.com/hopgate/hopgate/controlplane/share"
 	"github.com/hopgate/hopgate/controlplane/view"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 )
@@ -35,6 +36,8 @@ type Config struct {
 	Views *view.Views
 	// Fleet is told what data planes say; required.
 	Fleet *fleet.Ledger
+	// Shares hands out fleet-wide limits; default: none are handed out, and data planes keep what they have.
+	Shares *share.Ledger
 	// Replica is the name of this control plane in Welcome; required.
 	Replica string
 	// Identify says who is at the other end; default: Hello, which believes the hello. FromCertificate believes the client certificate.
@@ -178,6 +181,9 @@ func (s *Server) add(sess *session) {
 	}
 	s.sessions[sess.joined.Node] = sess
 	sess.member = s.cfg.Fleet.Join(sess.joined)
+	if s.cfg.Shares != nil {
+		sess.shares = s.cfg.Shares.Join(sess.joined.Node, sess.wake)
+	}
 	s.gather(sess.joined.Scope)
 	if s.draining {
 		sess.move(s.farewell())
@@ -191,6 +197,9 @@ func (s *Server) remove(sess *session) {
 		delete(s.sessions, sess.joined.Node)
 	}
 	sess.member.Leave()
+	if sess.shares != nil {
+		sess.shares.Leave()
+	}
 	s.disperse(sess)
 }
 

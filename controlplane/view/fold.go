@@ -22,8 +22,9 @@ func (v *Views) fold(e store.Event) error {
 	v.lostAt = time.Time{}
 	removals := v.guard(e.Removals, said(e.Change), old.Len())
 	v.remember(e.Change, e.Revision)
-	v.stage(objs, removals)
-	v.trail = v.trail.touch(e.Revision, objs, removals)
+	turned := v.stage(objs, removals)
+	v.trail = v.trail.touch(e.Revision, objs, removals, turned)
+	v.web.move(old, e.Upserts, e.Removals)
 	v.moveTo(old.with(e))
 	return nil
 }
@@ -31,7 +32,8 @@ func (v *Views) fold(e store.Event) error {
 // replace takes in the whole store: only true differences to what was known are staged.
 func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
 	next, old := newSnapshot(snap.Epoch, snap.Revision, snap.Heads), v.index.Load()
-	objs := v.open(v.changedHeads(snap.Heads, old))
+	changed := v.changedHeads(snap.Heads, old)
+	objs := v.open(changed)
 	gone := v.goneSince(old, next)
 	named := v.saidSince(ctx, gone, old)
 	v.mu.Lock()
@@ -46,12 +48,13 @@ func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
 	if snap.Change != nil {
 		v.remember(snap.Change, snap.Revision)
 	}
-	v.stage(objs, removals)
+	turned := v.stage(objs, removals)
 	if old == nil || old.Epoch != snap.Epoch {
 		v.trail = trail{epoch: snap.Epoch, from: loadedAt(snap)}
 	} else {
-		v.trail = v.trail.touch(snap.Revision, objs, removals)
+		v.trail = v.trail.touch(snap.Revision, objs, removals, turned)
 	}
+	v.web.move(old, changed, gone)
 	v.moveTo(next)
 }
 
@@ -107,8 +110,9 @@ func (v *Views) goneSince(old, next *Snapshot) []confset.Key {
 	return gone
 }
 
-// stage lets the publisher have objects and removals; mu is held.
-func (v *Views) stage(objs []confset.Object, removals []confset.Key) {
+// stage lets the publisher have objects and removals, and with them the secrets that come into or out of sight somewhere, which it returns;
+// mu is held.
+func (v *Views) stage(objs []confset.Object, removals []confset.Key) (turned []confset.Key) {
 	for i := range objs {
 		v.pending[objs[i].Key] = &objs[i]
 		delete(v.held, objs[i].Key)
@@ -116,9 +120,16 @@ func (v *Views) stage(objs []confset.Object, removals []confset.Key) {
 	for _, key := range removals {
 		v.pending[key] = nil
 	}
+	turned = v.sights.stage(objs, removals)
+	for _, key := range turned {
+		if o, ok := v.sights.secrets[key.Name]; ok {
+			v.pending[key] = &o
+		}
+	}
 	if v.since.IsZero() {
 		v.since = time.Now()
 	}
+	return turned
 }
 
 // moveTo makes a snapshot the current one; mu is held.

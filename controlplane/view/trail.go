@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/hopgate/hopgate/proto/confset"
@@ -23,12 +24,12 @@ type touched struct {
 	key      confset.Key
 }
 
-// touch adds what one revision changed and drops the oldest revisions when there are too many objects.
-func (t trail) touch(revision int64, objs []confset.Object, removals []confset.Key) trail {
+// touch adds what one revision changed, objects and further keys, and drops the oldest revisions when there are too many objects.
+func (t trail) touch(revision int64, objs []confset.Object, keys ...[]confset.Key) trail {
 	for i := range objs {
 		t.steps = append(t.steps, touched{revision, objs[i].Key})
 	}
-	for _, key := range removals {
+	for _, key := range slices.Concat(keys...) {
 		t.steps = append(t.steps, touched{revision, key})
 	}
 	if drop := len(t.steps) - trailMost; drop > 0 {

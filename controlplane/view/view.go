@@ -2,7 +2,9 @@
 //
 // It promises that a view is computed once and shared by every stream that follows it, that the first change after a quiet time leaves at
 // once and a burst is merged, that a store that can't be reached changes nothing but the staleness, and that after a compaction or a
-// restore only true differences are published. Reads of the API come from its index, in name order, without asking the store.
+// restore only true differences are published. A secret is in the views of those regions alone where a server with an endpoint refers to it; it
+// comes and goes with the same update as that server. Reads of the API come from its index, in name order, without asking the store, and so
+// do the answers who refers to an object and who holds what only one may have.
 // It refuses to take absence for deletion: removals of more than a fifth of the config and more than ten objects that no change record
 // names are held, logged and reported until someone calls Confirm; meanwhile views carry an epoch of their own, so that the data planes hold
 // these removals when this process, which alone remembers them, is gone. It never drops a server because none of its endpoints serves a region:
@@ -65,25 +67,26 @@ func (c *Config) fill() error {
 
 // Views keeps the views of one store. Its methods may be called at the same time.
 type Views struct {
-	cfg   Config            // read-only after New
-	lanes [levels + 1]*lane // one per feature level
-	dirty chan struct{}     // one slot: something waits to be published
-	ready chan struct{}     // closed after the first view
+	cfg   Config        // read-only after New
+	dirty chan struct{} // one slot: something waits to be published
+	ready chan struct{} // closed after the first view
+	subs  subscribers
 
 	index atomic.Pointer[Snapshot] // nil before the first load
+	web   *web                     // stands at index
+	lanes atomic.Pointer[lanes]    // stored by the publisher only
 
 	mu       sync.Mutex
 	moved    chan struct{}                   // closed and replaced when index moves; guarded by mu
 	pending  map[confset.Key]*confset.Object // unpublished; nil: removal; guarded by mu
 	since    time.Time                       // when the oldest unpublished change came; guarded by mu
 	held     map[confset.Key]struct{}        // removals that wait for Confirm; guarded by mu
+	sights   *sights                         // guarded by mu
 	trail    trail                           // guarded by mu
 	history  []Change                        // newest changes, oldest first; replaced, never written to; guarded by mu
 	lostAt   time.Time                       // when the store was lost; zero: it isn't; guarded by mu
 	loads    int64                           // guarded by mu
 	unopened int64                           // guarded by mu
-
-	base *confset.Set // what was published, of all levels; used by the publisher only
 }
 
 // New returns views without content; Run fills them.
@@ -98,11 +101,11 @@ func New(cfg Config) (*Views, error) {
 		moved:   make(chan struct{}),
 		pending: map[confset.Key]*confset.Object{},
 		held:    map[confset.Key]struct{}{},
-		base:    confset.Empty(),
+		subs:    subscribers{all: map[*Subscription]struct{}{}},
+		web:     newWeb(),
+		sights:  newSights(),
 	}
-	for level := range v.lanes {
-		v.lanes[level] = newLane(int32(level))
-	}
+	v.lanes.Store(&lanes{other: newTier(everywhere), regions: map[string]tier{}})
 	return v, v.register()
 }
 
@@ -119,7 +122,7 @@ func (v *Views) Run(ctx context.Context) error {
 func (v *Views) Ready() <-chan struct{} { return v.ready }
 
 // Current returns the newest view of a scope; nil before Ready.
-func (v *Views) Current(s Scope) *View { return v.lane(s).view.Load() }
+func (v *Views) Current(s Scope) *View { return v.lanes.Load().of(s).view.Load() }
 
 // Snapshot returns the stored heads at one revision; nil before the first load.
 func (v *Views) Snapshot() *Snapshot { return v.index.Load() }

@@ -76,6 +76,11 @@ type Config struct {
 
 	// Health is what is reported beside revision and digest, which are filled in. Called every 10 s and after Changed. Default: nothing.
 	Health func() *syncv1.Health
+	// Demand is what callers want of fleet-wide limits: what is new since the last call, or with all everything, for a control plane that
+	// hasn't heard of this data plane yet. Called after each Welcome, then every 500 ms and after Shares. Default: nothing is told.
+	Demand func(all bool) []*syncv1.Demand
+	// Shares gets the parts of fleet-wide limits that this data plane has. Default: they are ignored.
+	Shares func(*syncv1.Shares)
 	// Log gets changes of state. Default: discarded.
 	Log *slog.Logger
 	// Tracer makes the span of an update. Default: none are made.
@@ -122,6 +127,12 @@ func New(cfg Config) (*Follower, error) {
 	}
 	if cfg.Health == nil {
 		cfg.Health = func() *syncv1.Health { return &syncv1.Health{} }
+	}
+	if cfg.Demand == nil {
+		cfg.Demand = func(bool) []*syncv1.Demand { return nil }
+	}
+	if cfg.Shares == nil {
+		cfg.Shares = func(*syncv1.Shares) {}
 	}
 	if cfg.RetrySuspect == nil {
 		cfg.RetrySuspect = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}

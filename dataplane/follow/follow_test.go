@@ -68,7 +68,7 @@ func TestGoodObjectsAreServedBesideBadOnes(t *testing.T) {
 		p, _ := c.accept(t, first, 1)
 		p.push(nil, first, 1)
 		p.ack(t)
-		second := with(first, server(t, "a", "ftp://nowhere"), server(t, "c", "http://127.0.0.1/"), object(t, "toolset", "x", &configv1.Server{}))
+		second := with(first, server(t, "a", "ftp://nowhere"), server(t, "c", "http://127.0.0.1/"), object(t, "unheard", "x", &configv1.Server{}))
 		p.push(first, second, 2)
 		a := p.ack(t)
 		d := second.Digest()
@@ -78,7 +78,7 @@ func TestGoodObjectsAreServedBesideBadOnes(t *testing.T) {
 		if o := a.GetOutcomes()[0]; o.GetName() != "a" || !o.GetRejected() || o.GetField() != "spec.endpoints[0].url" || o.GetText() == "" {
 			t.Errorf("outcome %v", o)
 		}
-		if o := a.GetOutcomes()[1]; o.GetKind() != "toolset" || o.GetRejected() || !strings.Contains(o.GetText(), "not known") {
+		if o := a.GetOutcomes()[1]; o.GetKind() != "unheard" || o.GetRejected() || !strings.Contains(o.GetText(), "not known") {
 			t.Errorf("outcome %v", o)
 		}
 		serves(t, n, 2, "a", "b", "c")

@@ -21,6 +21,8 @@ const (
 	greetWithin = 10 * time.Second
 	// healthEvery is how often health is reported when nothing changes.
 	healthEvery = 10 * time.Second
+	// demandEvery is how often demand is reported.
+	demandEvery = 500 * time.Millisecond
 	// resyncWithin is how long the whole set may take to begin after an update that didn't fit.
 	resyncWithin = 30 * time.Second
 )
@@ -97,6 +99,8 @@ func receive(ctx context.Context, stream syncv1.SyncService_SyncClient, to chan<
 func (s *session) run(ctx context.Context, resync bool) *ending {
 	health := time.NewTicker(healthEvery)
 	defer health.Stop()
+	demand := time.NewTicker(demandEvery)
+	defer demand.Stop()
 	retry, stop := s.f.retryTimer(time.Now())
 	defer stop()
 	err := s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Hello{Hello: s.f.hello(resync)}})
@@ -115,6 +119,8 @@ func (s *session) run(ctx context.Context, resync bool) *ending {
 			err = s.sendHealth()
 		case <-s.f.changed:
 			err = s.sendHealth()
+		case <-demand.C:
+			err = s.sendDemand(false)
 		case <-s.overdue:
 			return &ending{err: errors.New("the whole set was asked for and didn't come"), resync: true}
 		case <-retry:
@@ -174,6 +180,13 @@ func (s *session) handle(ctx context.Context, m *syncv1.SyncResponse) *ending {
 	if u := m.GetUpdate(); u != nil {
 		return s.update(ctx, u)
 	}
+	if sh := m.GetShares(); sh != nil {
+		s.f.cfg.Shares(sh)
+		if s.sendDemand(false) != nil { // the shares in force: what others may get depends on it
+			return s.failed(ctx)
+		}
+		return nil
+	}
 	if mv := m.GetMove(); mv != nil {
 		return &ending{
 			err:  fmt.Errorf("asked to move: %.200s", mv.GetReason()),
@@ -192,6 +205,9 @@ func (s *session) welcome(ctx context.Context, w *syncv1.Welcome) *ending {
 	s.f.note(func(st *Status) { st.Connected, st.Since, st.LastError = true, now, nil })
 	s.f.cfg.Log.Info("following control plane", "replica", w.GetReplica(), "revision", w.GetRevision(), "epoch", w.GetEpoch())
 	s.f.Changed() // report health at once
+	if s.sendDemand(true) != nil {
+		return s.failed(ctx)
+	}
 	held := s.f.cfg.Table.Load().Version()
 	if held.Epoch != "" && held.Epoch != w.GetEpoch() {
 		s.f.cfg.Log.Warn("the store was made anew or restored", "epoch", w.GetEpoch(), "epoch_before", held.Epoch)
@@ -248,6 +264,19 @@ func (f *Follower) heldDigest() []byte {
 	}
 	d := f.set.Digest()
 	return d[:]
+}
+
+// sendDemand reports what callers want of fleet-wide limits, and the shares in force, once the control plane has said who it is.
+func (s *session) sendDemand(all bool) error {
+	if !s.welcomed {
+		return nil
+	}
+	for _, d := range s.f.cfg.Demand(all) {
+		if err := s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Demand{Demand: d}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *session) sendHealth() error {

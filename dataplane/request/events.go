@@ -38,6 +38,9 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 		if err != nil {
 			return x.cut(err, resumable)
 		}
+		if err := x.sieveEvent(); err != nil {
+			return x.cut(err, resumable)
+		}
 		answered = answered || h.inspect(x, a.Status)
 		resumable = resumable || message.HasID(x.ans)
 		if err := h.pass(x); err != nil {
@@ -111,6 +114,9 @@ func (h *Handler) collapse(x *exchange, a *hop.Answer) error {
 		}
 		if err != nil {
 			return x.named(err)
+		}
+		if err := x.sieveEvent(); err != nil {
+			return err
 		}
 		if !h.inspect(x, a.Status) {
 			continue

@@ -6,9 +6,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/endpoint"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
@@ -27,6 +31,9 @@ type Inbound struct {
 	Remote string
 	// Proto is HTTP/1.1 or HTTP/2.0.
 	Proto string
+	// Secure says that the caller came over this listener's own TLS. Names are the DNS and URI names of its verified certificate.
+	Secure bool
+	Names  []string
 	// Header is read only; keys are in canonical form.
 	Header http.Header
 	// Body is bounded in time by the front; its end is told with or after its last byte.
@@ -45,8 +52,15 @@ type exchange struct {
 
 	table     *table.Table
 	door      endpoint.Endpoint
+	place     origin.Request // what of the request tells where it came from
+	from      origin.Facts
+	admission auth.Admission
 	principal *table.Principal
 	server    *table.Server
+	access    table.Access
+	limits    []*table.Limit // those the call counts against
+	permit    policy.Permit
+	ask       credential.Ask // for the credential of the server; zero: it wants none
 
 	body []byte           // as received
 	env  message.Envelope // of body
@@ -64,7 +78,8 @@ type exchange struct {
 // reset lets go of everything that belonged to a request; buffers are kept unless a big one blew them up.
 func (x *exchange) reset() {
 	x.reply.Reset()
-	*x = exchange{reply: x.reply, body: keep(x.body), out: keep(x.out), ans: keep(x.ans), data: keep(x.data), tp: x.tp[:0]}
+	clear(x.limits)
+	*x = exchange{reply: x.reply, body: keep(x.body), out: keep(x.out), ans: keep(x.ans), data: keep(x.data), tp: x.tp[:0], limits: x.limits[:0]}
 }
 
 const keepAtMost = 128 << 10

@@ -1,6 +1,6 @@
 // Package request is journey one: a straight line of typed steps from a caller's request to its answer.
 //
-//	origin → endpoint → auth → route → message → session → policy → hop → reply
+//	origin → endpoint → auth → route → message → session → policy → credential → hop → reply
 //
 // It promises that the whole request sees one config revision, that identity is settled before a body is read, that bodies are spliced and
 // never re-encoded, and that every failure names its hop. It refuses what it can't honour instead of guessing.
@@ -18,6 +18,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/endpoint"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/origin"
 	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
@@ -38,6 +39,10 @@ type Config struct {
 	Listener origin.Listener
 	// Gate admits callers.
 	Gate auth.Gate
+	// Credentials finds what servers want of us. Required.
+	Credentials *credential.Resolver
+	// Limits are the data plane's share of fleet-wide limits. Required.
+	Limits *policy.Limits
 	// Region this data plane stands in, for messages and diagnostics.
 	Region string
 	// Ready answers /readyz: the body and whether config is loaded; nil: always ready until Unready.
@@ -55,6 +60,7 @@ type Handler struct {
 	cfg     Config
 	pool    sync.Pool // *exchange
 	streams policy.Streams
+	watch   lasting      // open long-lived streams
 	held    atomic.Int64 // bytes, see hold
 
 	draining context.Context // ends when long-lived streams should end
@@ -71,6 +77,10 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("request: Hop is required")
 	case cfg.Telemetry == nil:
 		return nil, errors.New("request: Telemetry is required")
+	case cfg.Credentials == nil:
+		return nil, errors.New("request: Credentials is required")
+	case cfg.Limits == nil:
+		return nil, errors.New("request: Limits is required")
 	case cfg.Log == nil:
 		return nil, errors.New("request: Log is required")
 	}
@@ -118,6 +128,7 @@ func (h *Handler) begin(x *exchange, in *Inbound, sink reply.Sink) {
 
 func (h *Handler) finish(x *exchange) {
 	x.reply.Close()
+	x.permit.Release()
 	h.cfg.Telemetry.Finish(&x.rec)
 	h.giveBack(x, x.held)
 	x.reset()
@@ -132,17 +143,23 @@ func (h *Handler) answer(x *exchange) error {
 	if x.door.Kind == endpoint.Live || x.door.Kind == endpoint.Ready {
 		return h.health(x)
 	}
-	if err := h.cfg.Listener.Check(x.in.Host, x.in.Header); err != nil {
+	if done, err := h.locate(x); done || err != nil {
 		return err
+	}
+	if published(x.door.Kind) {
+		return h.document(x)
 	}
 	if err := h.admit(x); err != nil {
 		return err
 	}
-	if x.door.Kind != endpoint.Server {
+	switch x.door.Kind {
+	case endpoint.Server:
+	case endpoint.ClientIP:
+		return h.clientIP(x)
+	default:
 		return aggregate()
 	}
-	var err error
-	if x.server, err = route.Match(x.table, x.principal, x.door.Name, h.cfg.Region); err != nil {
+	if err := h.match(x); err != nil {
 		return err
 	}
 	x.aim()
@@ -165,12 +182,19 @@ func (h *Handler) admit(x *exchange) (err error) {
 	if x.table.Version().Epoch == "" {
 		return noConfig()
 	}
-	if x.principal, err = h.cfg.Gate.Admit(x.table, x.in.Header); err != nil {
+	if x.admission, err = h.cfg.Gate.Admit(x.ctx, x.table, x.in.Header, x.in.Names); err != nil {
 		return err
 	}
-	x.rec.Caller, x.reply.Principal = x.principal.Name, x.principal
+	x.principal = x.admission.Principal
+	x.rec.Caller, x.rec.EndUser, x.reply.Principal = x.principal.Name, x.principal.EndUser, x.principal
 	x.rec.AuthEnd = time.Now()
 	return nil
+}
+
+// match finds the server the request is for, among what the caller may reach from where it is.
+func (h *Handler) match(x *exchange) (err error) {
+	x.server, x.access, err = route.Match(x.table, x.principal, x.door.Name, h.cfg.Region, x.from.Internal, x.from.Client)
+	return err
 }
 
 // health answers /healthz and /readyz, to everybody.

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/session"
@@ -21,6 +20,9 @@ func (h *Handler) post(x *exchange) error {
 		return err
 	}
 	if err := x.openSession(); err != nil {
+		return err
+	}
+	if err := h.permit(x); err != nil {
 		return err
 	}
 	if err := h.cfg.Hop.Mixed(x.server, x.era, x.rec.Method, x.rec.Revision, x.now); err != nil {
@@ -54,6 +56,9 @@ func (h *Handler) exchange(x *exchange) error {
 // oneShot makes the call within a session of its own if the server wants one. The caller has the answer before the session is ended.
 func (h *Handler) oneShot(x *exchange) error {
 	if err := h.cfg.Hop.OneShot(x.ctx, &x.call, &x.rec, x.now); err != nil {
+		if f := fault.As(err); f != nil && f.Hop == fault.Upstream {
+			h.disbelieved(x, f.UpstreamStatus)
+		}
 		return err
 	}
 	defer h.cfg.Hop.Goodbye(x.ctx, &x.call)
@@ -66,13 +71,11 @@ func (h *Handler) oneShot(x *exchange) error {
 
 // leave marks the moment the request is settled here and turns to the upstream, after a last look at what is about to leave.
 func (h *Handler) leave(x *exchange) error {
-	for i := range x.call.Params {
-		if auth.Holds(x.table, x.call.Params[i].Value) {
-			return leak(x, x.call.Params[i].Name)
-		}
+	if err := h.leaks(x); err != nil {
+		return err
 	}
-	if x.call.LastEventID != "" && auth.Holds(x.table, x.call.LastEventID) {
-		return leak(x, "Last-Event-ID")
+	if err := h.bind(x); err != nil {
+		return err
 	}
 	x.rec.Routed = time.Now()
 	h.cfg.Telemetry.Step(&x.rec, telemetry.StepUpstream)

@@ -27,6 +27,7 @@ func (h *Handler) refuse(x *exchange, err error) {
 	if !x.adopted && x.principal != nil {
 		h.adopt(x)
 	}
+	h.challenge(x, f)
 	if x.in.Context.Err() != nil && x.reply.Started() {
 		x.reply.Abort() // who only said that nothing more comes still reads, and must not take half an answer for a whole one
 		return
@@ -37,6 +38,8 @@ func (h *Handler) refuse(x *exchange, err error) {
 // unnamed finds words for an error that no stage put into any: the caller left, the data plane drains, or the gateway has a defect.
 func (h *Handler) unnamed(x *exchange, err error) *fault.Error {
 	switch {
+	case errors.Is(context.Cause(x.ctx), errRevoked):
+		return fault.As(revoked(x))
 	case drained(x.ctx):
 		return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unavailable, Status: http.StatusServiceUnavailable, Server: x.rec.Server,
 			Message: "this data plane is about to stop", Hint: "connect again: another one will answer", Err: err}

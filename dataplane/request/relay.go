@@ -61,6 +61,9 @@ const heldForDiagnostics = 1 << 20
 // relayJSON brings a JSON answer: whole when it is small, else piece by piece.
 func (h *Handler) relayJSON(x *exchange, a *hop.Answer) error {
 	limit := small
+	if x.sieving() {
+		return h.relaySieved(x, a)
+	}
 	if x.rec.Debug && h.hold(x, heldForDiagnostics) {
 		limit = heldForDiagnostics
 	}
@@ -71,6 +74,11 @@ func (h *Handler) relayJSON(x *exchange, a *hop.Answer) error {
 	case !complete:
 		return h.relayLarge(x, a)
 	}
+	return h.relayWhole(x, a)
+}
+
+// relayWhole brings the JSON answer in x.ans.
+func (h *Handler) relayWhole(x *exchange, a *hop.Answer) error {
 	answers, outcome := message.Answers(x.ans, x.id())
 	if !answers && !message.IsError(x.ans) {
 		return a.NotMCP(x.server.Name, x.ans)
@@ -142,6 +150,7 @@ func (x *exchange) resultTooLarge() error {
 // passOn tells the caller of an upstream's refusal: its own JSON-RPC error verbatim, or our fault.
 func (h *Handler) passOn(x *exchange, a *hop.Answer) error {
 	r := a.Refused(x.ans[:0], x.server.Name, x.call.Session != "")
+	h.disbelieved(x, a.Status)
 	h.learn(x, r.Status, r.Body)
 	if x.bare() {
 		h.cfg.Hop.Forget(&x.call)

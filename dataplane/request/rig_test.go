@@ -22,12 +22,16 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/hopgate/hopgate/dataplane/egress"
 	"github.com/hopgate/hopgate/dataplane/listen"
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/request/auth"
+	"github.com/hopgate/hopgate/dataplane/request/auth/jwt"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -54,6 +58,9 @@ type gateway struct {
 	access   *lines
 	log      *lines
 	reg      *prometheus.Registry
+	tokens   *jwt.Tokens
+	resolver *credential.Resolver
+	outward  *egress.Client
 	drain    func() // begins to stop
 	stop     func() // drains and waits
 }
@@ -79,10 +86,12 @@ func (l *lines) String() string {
 type settings struct {
 	servers   map[string]*configv1.ServerSpec
 	keys      map[string]*configv1.ApiKeySpec // beside alice and bob
+	more      []confset.Object                // of any kind
 	limits    *configv1.Limits
 	ratio     string // of sampled traces; empty is 0
 	anonymous bool
 	public    []string
+	open      bool // the listener counts as one that everybody can reach
 	ready     func() ([]byte, bool)
 	held      int64
 	keepAlive time.Duration
@@ -114,13 +123,14 @@ func start(t testing.TB, s settings) *gateway {
 	fatal(t, err)
 	client, err := transport.New(transport.Config{Resolver: nobody{}})
 	fatal(t, err)
-	gate := auth.Gate{}
+	g.trust(t, log)
+	gate := auth.Gate{Tokens: g.tokens}
 	if s.anonymous {
-		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", All: true}
+		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", Grants: []*table.Grant{table.Everything}}
 	}
 	g.handler, err = request.New(request.Config{Table: g.holder, Hop: hop.New(client, "test"), Telemetry: tel, Gate: gate, Region: "test", Log: log,
-		Ready: s.ready, HeldBytes: s.held, KeepAlive: s.keepAlive,
-		Listener: origin.Listener{Loopback: true, Public: s.public, Anonymous: s.anonymous}})
+		Credentials: g.resolver, Limits: policy.NewLimits(policy.LimitsConfig{}), Ready: s.ready, HeldBytes: s.held, KeepAlive: s.keepAlive,
+		Listener: origin.Listener{Loopback: !s.open, Public: s.public, Anonymous: s.anonymous}})
 	fatal(t, err)
 	cfg := s.listen
 	cfg.Addr, cfg.Handler, cfg.Log, cfg.DrainTimeout = "127.0.0.1:0", g.handler, log, cmp.Or(cfg.DrainTimeout, 5*time.Second)
@@ -135,6 +145,17 @@ func start(t testing.TB, s settings) *gateway {
 	return g
 }
 
+// trust makes what finds out who callers are and what servers want.
+func (g *gateway) trust(t testing.TB, log *slog.Logger) {
+	var err error
+	g.outward, err = egress.New(egress.Config{})
+	fatal(t, err)
+	g.tokens, err = jwt.New(jwt.Config{Egress: g.outward, Issuers: func() jwt.Issuers { return g.holder.Load() }, Log: log})
+	fatal(t, err)
+	g.resolver, err = credential.New(credential.Config{Egress: g.outward, Log: log})
+	fatal(t, err)
+}
+
 // nobody is a resolver that knows no name, so that tests ask no network.
 type nobody struct{}
 
@@ -146,24 +167,27 @@ func (nobody) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, erro
 func (g *gateway) run(t testing.TB, tel *telemetry.Telemetry, client *transport.Client) {
 	ctx, cancel := context.WithCancel(context.Background())
 	tctx, tcancel := context.WithCancel(context.Background())
-	var serving, telling sync.WaitGroup
-	serving.Go(func() {
+	var listening, serving sync.WaitGroup
+	listening.Go(func() {
 		if err := g.listener.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	telling.Go(func() {
+	serving.Go(func() {
 		if err := tel.Run(tctx); err != nil {
 			t.Error(err)
 		}
 	})
+	serving.Go(func() { g.tokens.Run(tctx) })   //nolint:errcheck // ends with its context only
+	serving.Go(func() { g.resolver.Run(tctx) }) //nolint:errcheck // ends with its context only
 	g.drain = cancel
 	g.stop = sync.OnceFunc(func() {
 		cancel()
-		serving.Wait()
+		listening.Wait()
 		tcancel()
-		telling.Wait()
+		serving.Wait()
 		client.Close()
+		g.outward.Close()
 	})
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
@@ -183,6 +207,7 @@ func compiled(t testing.TB, s settings) *table.Table {
 	for name, spec := range s.keys {
 		d.Upserts = append(d.Upserts, object(t, "apikey", name, &configv1.ApiKey{Name: name, Spec: spec}))
 	}
+	d.Upserts = append(d.Upserts, s.more...)
 	for name, spec := range s.servers {
 		d.Upserts = append(d.Upserts, object(t, "server", name, &configv1.Server{Name: name, Spec: spec}))
 	}

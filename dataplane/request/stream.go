@@ -48,6 +48,11 @@ func (h *Handler) lasting(x *exchange) error {
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(h.draining, func() { cancel(errDraining) })()
+	x.permit.Release() // a stream counts among streams, not among requests in flight
+	defer h.watch.add(x, cancel)()
+	if err := h.overtaken(x); err != nil {
+		return err
+	}
 	x.ctx, x.call.Stream = ctx, true
 	if err := h.leave(x); err != nil {
 		return err
@@ -88,6 +93,9 @@ func (h *Handler) relayLasting(x *exchange, a *hop.Answer) error {
 			x.farewell(answered)
 			return nil
 		case err != nil:
+			return x.cut(err, true)
+		}
+		if err := x.sieveEvent(); err != nil {
 			return x.cut(err, true)
 		}
 		answered = answered || h.inspect(x, a.Status)
@@ -187,5 +195,8 @@ func (h *Handler) refusedVerb(x *exchange, a *hop.Answer) error {
 	return nil
 }
 
-// drained reports whether a stream ended because the data plane drains.
-func drained(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errDraining) }
+// drained reports whether we ended a stream: because the data plane drains, or because its caller may not hold it any longer.
+func drained(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return errors.Is(cause, errDraining) || errors.Is(cause, errRevoked)
+}

@@ -1,7 +1,6 @@
 package table
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/hopgate/hopgate/proto/confset"
@@ -20,6 +19,8 @@ func (t *Table) Apply(d confset.Delta, rev int64, at Version) (*Table, []Outcome
 		e.upsert(d.Upserts[i].Key, r)
 	}
 	e.settle()
+	e.believe()
+	e.choose()
 	if e.next.settings.Timeouts != t.settings.Timeouts {
 		e.remerge()
 	}
@@ -33,15 +34,22 @@ func (t *Table) Apply(d confset.Delta, rev int64, at Version) (*Table, []Outcome
 type editor struct {
 	next       Table
 	servers    edit[string, *Server]
-	keys       edit[string, *Principal]
+	keys       edit[string, *apiKey]
 	principals edit[[32]byte, *Principal]
 	notes      edit[confset.Key, []Outcome]
-	ownClaims  bool
-	ownRings   bool
 
-	contested map[[32]byte]struct{} // hashes whose claims changed
-	noted     []confset.Key         // objects with something to tell
-	cleared   []Outcome             // told once: objects served again
+	// nil until something of them changes
+	certificates *edit[string, *Principal]
+	teams        *edit[string, *Team]
+	toolsets     *edit[string, *toolset]
+	secrets      *edit[string, *Secret]
+
+	// false until something of them changes
+	ownClaims, ownLost, ownRings, ownProviders, ownGateways bool
+
+	contested map[credential]struct{} // credentials whose claims changed
+	noted     []confset.Key           // objects with something to tell
+	cleared   []Outcome               // told once: objects served again
 }
 
 func newEditor(t *Table) *editor {
@@ -57,25 +65,54 @@ func newEditor(t *Table) *editor {
 func (e *editor) done() *Table {
 	t := e.next
 	t.servers, t.keys, t.principals, t.notes = e.servers.done(), e.keys.done(), e.principals.done(), e.notes.done()
+	finish(e.certificates, &t.certificates)
+	finish(e.teams, &t.teams)
+	finish(e.toolsets, &t.toolsets)
+	finish(e.secrets, &t.secrets)
 	return &t
 }
 
-// upsert takes in one compiled object. A rejected key goes; anything else rejected leaves what is there.
+// begin returns the edit of a map that seldom changes, making it at its first change.
+func begin[K comparable, V any](e **edit[K, V], from *shards[K, V]) *edit[K, V] {
+	if *e == nil {
+		made := from.edit()
+		*e = &made
+	}
+	return *e
+}
+
+func finish[K comparable, V any](e *edit[K, V], to *shards[K, V]) {
+	if e != nil {
+		*to = e.done()
+	}
+}
+
+// upsert takes in one compiled object. What is rejected fails closed, but for servers, settings and rings: these stay what they are.
 func (e *editor) upsert(key confset.Key, r result) {
 	e.note(key, r.outs)
-	switch {
-	case r.server != nil:
-		r.server.Timeouts = r.server.own.over(e.next.settings.Timeouts)
-		e.servers.set(key.Name, r.server)
-	case r.key != nil:
+	switch v := r.value.(type) {
+	case *Server:
+		v.Timeouts = v.own.over(e.next.settings.Timeouts)
+		e.servers.set(key.Name, v)
+	case *apiKey:
 		e.dropKey(key.Name)
-		e.putKey(r.key)
-	case r.settings != nil:
-		e.next.settings = r.settings
-	case r.ring != nil:
-		e.ringsToChange()[key.Name] = r.ring
-	case key.Kind == kindKey:
-		e.dropKey(key.Name)
+		e.putKey(v)
+	case *Settings:
+		e.next.settings = v
+	case *Ring:
+		e.ringsToChange()[key.Name] = v
+	case *Team:
+		begin(&e.teams, &e.next.teams).set(key.Name, v)
+	case *toolset:
+		begin(&e.toolsets, &e.next.toolsets).set(key.Name, v)
+	case *Secret:
+		begin(&e.secrets, &e.next.secrets).set(key.Name, v)
+	case *IdentityProvider:
+		e.putProvider(v)
+	case *gateway:
+		e.putGateway(key.Name, v)
+	case nil:
+		e.drop(key)
 	}
 }
 
@@ -84,14 +121,32 @@ func (e *editor) remove(key confset.Key) {
 	switch key.Kind {
 	case kindServer:
 		e.servers.del(key.Name)
-	case kindKey:
-		e.dropKey(key.Name)
 	case kindSettings:
 		if key.Name == settingsName {
 			e.next.settings = builtIn()
 		}
 	case kindRing:
 		delete(e.ringsToChange(), key.Name)
+	case kindIngress:
+		e.dropGateway(key.Name)
+	default:
+		e.drop(key)
+	}
+}
+
+// drop takes out an object of a kind that fails closed.
+func (e *editor) drop(key confset.Key) {
+	switch key.Kind {
+	case kindKey:
+		e.dropKey(key.Name)
+	case kindTeam:
+		begin(&e.teams, &e.next.teams).del(key.Name)
+	case kindToolset:
+		begin(&e.toolsets, &e.next.toolsets).del(key.Name)
+	case kindSecret:
+		begin(&e.secrets, &e.next.secrets).del(key.Name)
+	case kindProvider:
+		e.dropProvider(key.Name)
 	}
 }
 
@@ -144,12 +199,4 @@ func (e *editor) outcomes(d confset.Delta) []Outcome {
 	return out
 }
 
-func (e *editor) ringsToChange() map[string]*Ring {
-	if !e.ownRings {
-		e.next.rings, e.ownRings = maps.Clone(e.next.rings), true
-		if e.next.rings == nil {
-			e.next.rings = map[string]*Ring{}
-		}
-	}
-	return e.next.rings
-}
+func (e *editor) ringsToChange() map[string]*Ring { return own(&e.ownRings, &e.next.rings) }

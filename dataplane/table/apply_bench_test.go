@@ -52,6 +52,16 @@ func BenchmarkApplyOneKey(b *testing.B) {
 	}
 }
 
+// A team changes that all keys could belong to: none of them is touched.
+func BenchmarkApplyOneTeam(b *testing.B) {
+	t, _ := table.New(table.Config{Region: "eu"}).Apply(fleet(b, 100_000), 1, table.Version{})
+	d := confset.Delta{Upserts: []confset.Object{team(b, "core", &configv1.TeamSpec{Servers: []string{"server_0001"}})}}
+	b.ReportAllocs()
+	for b.Loop() {
+		t.Apply(d, 2, table.Version{})
+	}
+}
+
 // A process starts with 2,000 servers and 100,000 keys.
 func BenchmarkApplyAll(b *testing.B) {
 	d := fleet(b, 100_000)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -76,4 +77,48 @@ func who(t *table.Table, secret string) string {
 		return p.Name
 	}
 	return ""
+}
+
+// may reports whether a caller may use anything of a server of that name.
+func may(t *table.Table, p *table.Principal, server string) bool {
+	return t.Access(p, &table.Server{Name: server}).Open()
+}
+
+func team(tb testing.TB, name string, s *configv1.TeamSpec) confset.Object {
+	return object(tb, "team", name, &configv1.Team{Name: name, Spec: s})
+}
+
+// toolset takes "server tool" pairs.
+func toolset(tb testing.TB, name string, tools ...string) confset.Object {
+	s := &configv1.ToolsetSpec{}
+	for _, t := range tools {
+		server, tool, _ := strings.Cut(t, " ")
+		s.Tools = append(s.Tools, &configv1.ToolsetTool{Server: server, Tool: tool})
+	}
+	return object(tb, "toolset", name, &configv1.Toolset{Name: name, Spec: s})
+}
+
+func ingress(tb testing.TB, name string, s *configv1.IngressSpec) confset.Object {
+	return object(tb, "ingress", name, &configv1.Ingress{Name: name, Spec: s})
+}
+
+func provider(tb testing.TB, name string, s *configv1.IdentityProviderSpec) confset.Object {
+	return object(tb, "identityprovider", name, &configv1.IdentityProvider{Name: name, Spec: s})
+}
+
+// holder returns who holds a key.
+func holder(tb testing.TB, t *table.Table, secret string) *table.Principal {
+	tb.Helper()
+	p := t.Principal(sha256.Sum256([]byte(secret)))
+	if p == nil {
+		tb.Fatalf("nobody holds %s", secret)
+	}
+	return p
+}
+
+// access returns what the holder of a key may use of a server.
+func access(tb testing.TB, t *table.Table, secret, server string) table.Access {
+	tb.Helper()
+	s, _ := t.Server(server)
+	return t.Access(holder(tb, t, secret), s)
 }

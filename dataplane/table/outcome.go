@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hopgate/hopgate/proto/confset"
 )
@@ -28,13 +27,11 @@ func Check(obj confset.Object) []Outcome {
 	return compile(obj, "").outs
 }
 
-// result is what became of one object: at most one of the pointers is set, none when it was rejected or its kind is unknown.
+// result is what became of one object. value is a pointer to what is served: *Server, *apiKey, *Settings, *Ring, *Team, *toolset, *Secret,
+// *IdentityProvider or *gateway. It is nil when the object was rejected or its kind is unknown; only a rejected ingress leaves something.
 type result struct {
-	server   *Server
-	key      *Principal
-	settings *Settings
-	ring     *Ring
-	outs     []Outcome
+	value any
+	outs  []Outcome
 }
 
 // compile turns a body into what is served. A panic in it is a fault of this version: it costs the object, not the process.
@@ -45,23 +42,40 @@ func compile(obj confset.Object, region string) (r result) {
 			n.reject("", "compiling it failed inside this version of the data plane; upgrade it or change the object back")
 		}
 		if n.rejected {
-			r = result{}
+			r.value = nil
+			if obj.Key.Kind == kindIngress {
+				r.value = closedGateway(obj)
+			}
 		}
 		r.outs = n.outs
 	}()
+	r.value = compileKind(obj, region, &n)
+	return r
+}
+
+func compileKind(obj confset.Object, region string, n *notes) any {
 	switch obj.Key.Kind {
 	case kindServer:
-		r.server = compileServer(obj, region, &n)
+		return compileServer(obj, region, n)
 	case kindKey:
-		r.key = compileKey(obj, &n)
+		return compileKey(obj, n)
 	case kindSettings:
-		r.settings = compileSettings(obj, &n)
+		return compileSettings(obj, n)
 	case kindRing:
-		r.ring = compileRing(obj, &n)
-	default:
-		n.warn("", "kind not known to this version; upgrade the data plane to use it")
+		return compileRing(obj, n)
+	case kindTeam:
+		return compileTeam(obj, n)
+	case kindToolset:
+		return compileToolset(obj, n)
+	case kindSecret:
+		return compileSecret(obj, n)
+	case kindProvider:
+		return compileProvider(obj, n)
+	case kindIngress:
+		return compileIngress(obj, n)
 	}
-	return r
+	n.warn("", "kind not known to this version; upgrade the data plane to use it")
+	return nil
 }
 
 // parallelFrom is the number of objects from which compiling is spread over all processors.
@@ -122,28 +136,8 @@ func decode(obj confset.Object, m named, n *notes) bool {
 		n.reject("name", "is not the name the object is stored under; write the object again")
 		return false
 	}
-	if holdsUnknown(m.ProtoReflect()) {
+	if r := m.ProtoReflect(); shapes[r.Descriptor().Name()].holdsUnknown(r) {
 		n.warn("", "has fields not known to this version, which have no effect here; upgrade the data plane to use them")
 	}
 	return true
-}
-
-// holdsUnknown reports whether a message or one inside it has fields this version doesn't know.
-func holdsUnknown(m protoreflect.Message) (found bool) {
-	if len(m.GetUnknown()) > 0 {
-		return true
-	}
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case fd.Message() == nil || fd.IsMap():
-		case fd.IsList():
-			for i := range v.List().Len() {
-				found = found || holdsUnknown(v.List().Get(i).Message())
-			}
-		default:
-			found = found || holdsUnknown(v.Message())
-		}
-		return !found
-	})
-	return found
 }

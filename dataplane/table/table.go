@@ -2,11 +2,14 @@
 //
 // It promises that a *Table never changes: a request loads it once and sees one config to its end. Apply makes the next version from what
 // changed and shares the rest, so that one changed object costs the same among ten and among 100,000. No object can spoil the others: a
-// bad server, settings or sealing ring keeps its last good version, a bad API key is gone (fails closed), and each comes back as an
-// Outcome that names field and problem without a secret. What a rejected object was before lives in memory only: a process that starts on
+// bad server, settings or sealing ring keeps its last good version; a bad API key, team, toolset, secret or identity provider is gone, and a
+// bad ingress trusts nobody (both fail closed). Each comes back as an Outcome that names field and problem without a secret. What a rejected object was before lives in memory only: a process that starts on
 // a set whose newest version of a server is bad has no good one to keep.
 //
-// It refuses to decide about requests: expiry, limits and rights are read here and enforced by the stages of request/.
+// What callers may use is decided here (Access) from grants, teams and toolsets that were taken apart when they came in: a request does a few
+// look-ups. They name each other and are joined only then, so that no change of one makes another be compiled again.
+//
+// It refuses to enforce: expiry, limits and rights are read here and enforced by the stages of request/.
 package table
 
 import (
@@ -25,6 +28,11 @@ const (
 	kindKey      = "apikey"
 	kindSettings = "settings"
 	kindRing     = "sealingring"
+	kindTeam     = "team"
+	kindToolset  = "toolset"
+	kindSecret   = "secret"
+	kindProvider = "identityprovider"
+	kindIngress  = "ingress"
 )
 
 // Config is what a table needs to know about its process.
@@ -47,12 +55,24 @@ type Table struct {
 	cfg     Config
 	version Version
 
-	settings   *Settings
-	servers    shards[string, *Server]
-	keys       shards[string, *Principal] // by name; also those that lost their hash to another
-	principals shards[[32]byte, *Principal]
-	claims     map[[32]byte][]string // names of all API keys with a hash that more than one claims, in order
-	rings      map[string]*Ring      // by purpose
+	settings *Settings
+	servers  shards[string, *Server]
+	teams    shards[string, *Team]
+	toolsets shards[string, *toolset]
+	secrets  shards[string, *Secret]
+	rings    map[string]*Ring // by purpose
+
+	keys         shards[string, *apiKey] // by name; also those that lost to another
+	principals   shards[[32]byte, *Principal]
+	certificates shards[string, *Principal] // by name
+	claims       map[credential][]string    // names of the keys that want it, in order, where that is more than the one who has it
+	lost         map[string]struct{}        // keys that aren't served because another has what they want
+
+	providers map[string]*IdentityProvider // by name; also those that lost to another
+	issuers   map[string]*IdentityProvider // by issuer
+	believed  []*IdentityProvider          // of issuers, by name
+	gateways  map[string]*gateway          // by name
+	ingress   *Ingress                     // of this region
 
 	notes    shards[confset.Key, []Outcome] // standing outcomes
 	rejected int                            // objects in notes that are rejected
@@ -61,13 +81,18 @@ type Table struct {
 // New returns the table of the empty config: built-in settings, no server, no caller but the static ones.
 func New(cfg Config) *Table {
 	t := &Table{
-		cfg:        cfg,
-		version:    Version{Digest: confset.Empty().Digest()},
-		settings:   builtIn(),
-		servers:    newShards[string, *Server](placeText),
-		keys:       newShards[string, *Principal](placeText),
-		principals: newShards[[32]byte, *Principal](placeHash),
-		notes:      newShards[confset.Key, []Outcome](placeKey),
+		cfg:          cfg,
+		version:      Version{Digest: confset.Empty().Digest()},
+		settings:     builtIn(),
+		servers:      newShards[string, *Server](placeText),
+		teams:        newShards[string, *Team](placeText),
+		toolsets:     newShards[string, *toolset](placeText),
+		secrets:      newShards[string, *Secret](placeText),
+		keys:         newShards[string, *apiKey](placeText),
+		principals:   newShards[[32]byte, *Principal](placeHash),
+		certificates: newShards[string, *Principal](placeText),
+		ingress:      noIngress,
+		notes:        newShards[confset.Key, []Outcome](placeKey),
 	}
 	static := t.principals.edit()
 	for _, p := range cfg.Static {
@@ -92,6 +117,32 @@ func (t *Table) Principal(sha256 [32]byte) *Principal {
 	return p
 }
 
+// Certificate returns who is admitted by a DNS or URI name in a verified client certificate, or nil. Letter case of DNS names doesn't count.
+// Expiry is the caller's to check.
+func (t *Table) Certificate(name string) *Principal {
+	p, _ := t.certificates.get(certificateName(name))
+	return p
+}
+
+// Secret returns the secret of that name.
+func (t *Table) Secret(name string) (*Secret, bool) { return t.secrets.get(name) }
+
+// Team returns the team of that name.
+func (t *Table) Team(name string) (*Team, bool) { return t.teams.get(name) }
+
+// Providers returns the issuers whose tokens are believed, in the order of their objects' names. Read only.
+func (t *Table) Providers() []*IdentityProvider { return t.believed }
+
+// Provider returns who issues tokens with that iss claim, compared exactly.
+func (t *Table) Provider(issuer string) (*IdentityProvider, bool) {
+	p, ok := t.issuers[issuer]
+	return p, ok
+}
+
+// Ingress says how callers reach this region, by the listener main: the ingress that names the region, else the one without regions. Where
+// none is configured, it trusts no proxy and its Name is empty; where the object was rejected, it is Closed. Never nil.
+func (t *Table) Ingress() *Ingress { return t.ingress }
+
 // Ring returns the sealing keys for a purpose ("session"), or nil.
 func (t *Table) Ring(purpose string) *Ring { return t.rings[purpose] }
 
@@ -113,7 +164,7 @@ func (t *Table) Servers() iter.Seq[*Server] {
 
 // Len returns how many servers and API keys are served.
 func (t *Table) Len() (servers, keys int) {
-	return t.servers.len, t.principals.len - len(t.cfg.Static)
+	return t.servers.len, t.keys.len - len(t.lost)
 }
 
 // Outcomes returns what stands against objects of the whole set, ordered by kind and name.

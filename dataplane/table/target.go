@@ -22,7 +22,7 @@ func chooseTarget(spec *configv1.ServerSpec, region string, n *notes) *Target {
 		n.reject("spec.endpoints", "is empty; give at least one endpoint with its url")
 		return nil
 	}
-	verify := compileTLS(spec.GetTls(), n)
+	verify := compileTLS("spec.tls", spec.GetTls(), n)
 	var named, anywhere *Target
 	for i, ep := range spec.GetEndpoints() {
 		t, problem := parseTarget(ep.GetUrl())
@@ -150,12 +150,12 @@ type verification struct {
 	id         string         // equal for equal settings
 }
 
-func compileTLS(m *configv1.UpstreamTLS, n *notes) verification {
+func compileTLS(field string, m *configv1.UpstreamTLS, n *notes) verification {
 	v := verification{serverName: m.GetServerName(), id: "system"}
 	if pem := m.GetCaPem(); pem != "" {
 		v.roots = x509.NewCertPool()
 		if !v.roots.AppendCertsFromPEM([]byte(pem)) {
-			n.reject("spec.tls.ca_pem", "holds no certificate in PEM form")
+			n.reject(field+".ca_pem", "holds no certificate in PEM form")
 		}
 		sum := sha256.Sum256([]byte(pem))
 		v.id = hex.EncodeToString(sum[:])

@@ -76,7 +76,7 @@ func (e *errorLog) appendPlace(attrs []slog.Attr, r *Record) []slog.Attr {
 	if r.Tool != "" {
 		attrs = append(attrs, slog.String("tool", cut(r.Tool, maxText)))
 	}
-	if r.UpstreamOrigin != "" {
+	if r.UpstreamOrigin != "" && f.Hop == fault.Upstream {
 		attrs = append(attrs, slog.String("url", r.UpstreamOrigin), slog.String("transport", transportOf(r)))
 	}
 	return attrs
@@ -100,7 +100,7 @@ func sentence(r *Record) string {
 		b = append(b, oneLine(r.Tool, maxText)...)
 	}
 	b = append(b, " failed"...)
-	if r.UpstreamOrigin != "" {
+	if r.UpstreamOrigin != "" && f.Hop == fault.Upstream {
 		b = append(b, " - Server: "...)
 		b = append(b, r.UpstreamOrigin...)
 		b = append(b, ", Transport: "...)
@@ -125,9 +125,9 @@ func transportOf(r *Record) string {
 	return r.Transport
 }
 
-// cause is the innermost thing known, in one line.
+// cause is the innermost thing known, in one line. What is wrong with a credential is in the message.
 func cause(f *fault.Error) string {
-	if f.Err != nil {
+	if f.Err != nil && (f.Hop != fault.Client || f.Phase != fault.Auth) {
 		return oneLine(f.Err.Error(), maxCause)
 	}
 	return oneLine(f.Message, maxCause)

@@ -45,7 +45,7 @@ func ended(r *Record) time.Time {
 func (h *hopList) each(r *Record, show func(name, outcome string, d time.Duration)) {
 	now := ended(r)
 	p := phasesAt(r, now)
-	failed, kind := failedStep(r.Fault)
+	failed, kind := failedStep(r)
 	step := func(name string, d time.Duration, since time.Time) (stop bool) {
 		if name == failed {
 			if d < 0 {
@@ -60,7 +60,8 @@ func (h *hopList) each(r *Record, show func(name, outcome string, d time.Duratio
 		return false
 	}
 	u := &r.Upstream
-	if step("auth", p.auth, r.Start) || step("read", notable(p.read), r.AuthEnd) || step("policy", p.route, routeStart(r)) {
+	if step("auth", p.auth, r.Start) || step("read", notable(p.read), r.AuthEnd) || step("policy", p.route, routeStart(r)) ||
+		step("credential", p.credential, r.Credential.Start) {
 		return
 	}
 	if u.Reused {
@@ -86,11 +87,18 @@ func notable(d time.Duration) time.Duration {
 }
 
 // failedStep names the step of the list that a fault ended, or the hop when it is none of them.
-func failedStep(f *fault.Error) (step, kind string) {
+func failedStep(r *Record) (step, kind string) {
+	f := r.Fault
 	if f == nil {
 		return "", ""
 	}
 	kind = f.Kind.String()
+	switch {
+	case !r.Credential.Start.IsZero() && r.Routed.IsZero():
+		return "credential", kind
+	case f.Hop == fault.AuthServer:
+		return "auth", kind
+	}
 	switch f.Phase {
 	case fault.Auth:
 		return "auth", kind

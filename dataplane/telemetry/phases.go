@@ -4,7 +4,7 @@ import "time"
 
 // phases are how long each step of a request took; negative: it didn't happen, or isn't over.
 type phases struct {
-	auth, read, route                  time.Duration
+	auth, read, route, credential      time.Duration
 	dns, connect, tls, first, upstream time.Duration
 	total                              time.Duration
 }
@@ -22,8 +22,9 @@ func between(from, to time.Time) time.Duration {
 func phasesAt(r *Record, now time.Time) phases {
 	u := &r.Upstream
 	p := phases{
-		auth: between(r.Start, r.AuthEnd), read: between(r.AuthEnd, r.Read), route: between(routeStart(r), r.Routed),
-		dns: between(u.DNSStart, u.DNSDone), connect: between(u.ConnStart, u.ConnDone), tls: between(u.TLSStart, u.TLSDone),
+		auth: between(r.Start, r.AuthEnd), read: between(r.AuthEnd, r.Read), route: between(routeStart(r), routeEnd(r)),
+		credential: between(r.Credential.Start, r.Credential.End),
+		dns:        between(u.DNSStart, u.DNSDone), connect: between(u.ConnStart, u.ConnDone), tls: between(u.TLSStart, u.TLSDone),
 		first: between(u.Sent, firstByte(u)), upstream: none, total: between(r.Start, now),
 	}
 	if !u.Start.IsZero() {
@@ -34,6 +35,14 @@ func phasesAt(r *Record, now time.Time) phases {
 		p.upstream = between(u.Start, end)
 	}
 	return p
+}
+
+// routeEnd is when the request was settled but for the credential, which has a step of its own.
+func routeEnd(r *Record) time.Time {
+	if !r.Credential.Start.IsZero() {
+		return r.Credential.Start
+	}
+	return r.Routed
 }
 
 func routeStart(r *Record) time.Time {

@@ -35,6 +35,9 @@ type IDs struct {
 	Call    [8]byte // CLIENT span; what goes out as parent
 }
 
+// Span is when something began and ended.
+type Span struct{ Start, End time.Time }
+
 // Record is one request as it travels: the access line, the metrics and the spans are made from it when it ends. One goroutine owns it.
 // It is pooled: nothing may keep it after End.
 type Record struct {
@@ -64,12 +67,14 @@ type Record struct {
 	Resource  string // params.uri of resources/read
 	Revision  string // MCP revision the caller speaks, "" when unknown
 	Server    string // configured server name
+	EndUser   string // whom the caller named, when it may
 	Caller    string // principal's record name: key name, master, anonymous; "" before admission
 	Session   string // short hash of the session id, never the id
 	Era       string // legacy or modern
 	Transport string // how the server is spoken to; "" means streamable_http
 
 	ConfigRevision int64
+	Credential     Span // finding what the server wants of us; zero: it wants nothing
 	Upstream       Timing
 	UpstreamAddr   string // host of the configured URL
 	UpstreamPort   int

@@ -76,6 +76,7 @@ func (m *spanMaker) rootAttributes(r *Record) []attribute.KeyValue {
 	a.text(attr.URLPath, r.Path)
 	a.number(attr.HTTPStatus, int64(r.Status))
 	a.text(attr.Caller, r.Caller)
+	a.text(attr.EndUser, r.EndUser)
 	a.text(attr.Era, r.Era)
 	a.flag(attr.OneShot, r.OneShot)
 	a.number(attr.Events, int64(r.Events))

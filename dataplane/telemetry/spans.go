@@ -25,6 +25,7 @@ const scope = "github.com/hopgate/hopgate/dataplane"
 //	SERVER tools/call echo            hop=client
 //	├─ INTERNAL auth
 //	├─ INTERNAL route
+//	├─ INTERNAL credential             hop=authserver, for servers that want one
 //	└─ CLIENT tools/call echo         hop=upstream, with the phases as events
 type spanMaker struct {
 	tracer       trace.Tracer
@@ -55,8 +56,11 @@ func (m *spanMaker) export(r *Record) {
 	if !r.AuthEnd.IsZero() || failed == spanAuth {
 		m.inner(ctx, r, attr.SpanAuth, r.IDs.Auth, r.Start, orEnd(r.AuthEnd, r), failed == spanAuth)
 	}
-	if !r.Routed.IsZero() || failed == spanRoute {
-		m.inner(ctx, r, attr.SpanRoute, r.IDs.Route, routeStart(r), orEnd(r.Routed, r), failed == spanRoute)
+	if !routeEnd(r).IsZero() || failed == spanRoute {
+		m.inner(ctx, r, attr.SpanRoute, r.IDs.Route, routeStart(r), orEnd(routeEnd(r), r), failed == spanRoute)
+	}
+	if !r.Credential.Start.IsZero() {
+		m.credential(ctx, r, failed == spanCredential)
 	}
 	if !r.Upstream.Start.IsZero() || failed == spanCall {
 		m.call(ctx, r, failed == spanCall)
@@ -95,6 +99,17 @@ func (m *spanMaker) inner(ctx context.Context, r *Record, name string, id [8]byt
 		markFault(s, r.Fault)
 	}
 	s.End(trace.WithTimestamp(to))
+}
+
+// credential makes the span of finding what the server wants of us.
+func (m *spanMaker) credential(ctx context.Context, r *Record, failed bool) {
+	_, s := m.tracer.Start(withIDs(ctx, r.IDs.Trace, newSpanID()), attr.SpanCredential, trace.WithTimestamp(r.Credential.Start))
+	s.SetAttributes(attribute.String(attr.Hop, fault.AuthServer.String()), attribute.String(attr.Region, m.region),
+		attribute.String(attr.Server, strings.Clone(r.Server)))
+	if failed {
+		markFault(s, r.Fault)
+	}
+	s.End(trace.WithTimestamp(orEnd(r.Credential.End, r)))
 }
 
 // call makes the span of the upstream leg.
@@ -214,6 +229,7 @@ const (
 	spanRoot = iota
 	spanAuth
 	spanRoute
+	spanCredential
 	spanCall
 )
 
@@ -225,6 +241,10 @@ func failedSpan(r *Record) int {
 		return spanRoot
 	case f.Hop == fault.Upstream:
 		return spanCall
+	case !r.Credential.Start.IsZero() && r.Routed.IsZero():
+		return spanCredential
+	case f.Hop == fault.AuthServer:
+		return spanAuth
 	case f.Phase == fault.Auth:
 		return spanAuth
 	}

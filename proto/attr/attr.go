@@ -43,6 +43,7 @@ const (
 	HTTPMethod      = "http.request.method"       // POST
 	HTTPStatus      = "http.response.status_code" // 200
 	URLPath         = "url.path"                  // without query
+	EndUser         = "enduser.id"                // whom the caller named, where it may
 	ServiceName     = "service.name"              // DataPlane or ControlPlane
 	ServiceInstance = "service.instance.id"       // name of the node or replica
 	ServiceVersion  = "service.version"
@@ -98,14 +99,15 @@ const (
 
 // Names of spans. A request's spans are named "{method} {tool or prompt}" by the MCP conventions.
 const (
-	SpanAuth   = "auth"
-	SpanRoute  = "route"
-	SpanApply  = "Apply"        // the API call of a change
-	SpanAdmit  = "admit"        // its checks
-	SpanCommit = "store.commit" // its transaction
-	SpanPush   = "push"         // per view
-	SpanTable  = "apply"        // in the data plane
-	SpanAck    = "ack"          // its answer
+	SpanAuth       = "auth"
+	SpanRoute      = "route"
+	SpanCredential = "credential"   // finding what a server wants of us
+	SpanApply      = "Apply"        // the API call of a change
+	SpanAdmit      = "admit"        // its checks
+	SpanCommit     = "store.commit" // its transaction
+	SpanPush       = "push"         // per view
+	SpanTable      = "apply"        // in the data plane
+	SpanAck        = "ack"          // its answer
 )
 
 // Keys of log records beside the attributes above, which may be log keys too.

@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"strings"
+	"time"
 
 	faultv1 "github.com/hopgate/hopgate/proto/gen/hopgate/fault/v1"
 )
@@ -43,6 +44,9 @@ const (
 	Route        = Phase(faultv1.Phase_PHASE_ROUTE)
 	Session      = Phase(faultv1.Phase_PHASE_SESSION)
 	Config       = Phase(faultv1.Phase_PHASE_CONFIG)
+	Metadata     = Phase(faultv1.Phase_PHASE_METADATA)
+	Token        = Phase(faultv1.Phase_PHASE_TOKEN)
+	Exchange     = Phase(faultv1.Phase_PHASE_EXCHANGE)
 	DNS          = Phase(faultv1.Phase_PHASE_DNS)
 	Connect      = Phase(faultv1.Phase_PHASE_CONNECT)
 	TLS          = Phase(faultv1.Phase_PHASE_TLS)
@@ -123,6 +127,8 @@ type Error struct {
 	Code int
 	// Status overrides the HTTP status where an MCP revision fixes it; 0 takes the table's.
 	Status int
+	// RetryAfter is how long to wait before trying again; 0: not said.
+	RetryAfter time.Duration
 	// Data is an extra JSON member list for the JSON-RPC error's data, without braces, for example `"supported":["2025-11-25"]`; may be empty.
 	Data string
 	// Err is the cause: logs and spans only, never a client.

@@ -1,7 +1,8 @@
 // Package netrange says where network addresses belong.
 //
-// It promises one reading of a host for both planes: what one takes for this machine, the other does too. It refuses to resolve names: only
-// localhost and literal loopback addresses count, whatever a resolver would say.
+// It promises one reading of hosts, addresses and ranges for both planes: what one takes for this machine, or for part of a range, the other
+// does too; IPv4 in IPv6 form is IPv4, and zones don't count. It refuses to resolve names: only localhost and literal addresses count,
+// whatever a resolver would say.
 package netrange
 
 import (

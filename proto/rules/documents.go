@@ -54,13 +54,16 @@ type reader struct {
 	first map[string]int // line of each kind and name
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)`)
+var (
+	yamlLine   = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)`)
+	yamlAnchor = regexp.MustCompile(`anchor '.*' `) // quotes the file: a secret without quotes that begins with * reads as an alias
+)
 
 func yamlViolation(err error) Violation {
 	v := Violation{Problem: "is not YAML", Fix: "check indentation, quotes and brackets there"}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		v.Line, _ = strconv.Atoi(m[1])
-		v.Problem += ": " + m[2]
+		v.Problem += ": " + yamlAnchor.ReplaceAllString(m[2], "anchor ")
 	}
 	return v
 }
@@ -207,6 +210,8 @@ func (c *converter) scalar(path string, n *yaml.Node) *node {
 	switch tag := n.ShortTag(); {
 	case !utf8.ValidString(n.Value):
 		return c.refuse(path, n, "is not UTF-8", "save the file in UTF-8")
+	case tag == "!!null" && n.Anchor != "": // a secret without quotes that begins with & would be lost
+		return c.refuse(path, n, "is a YAML anchor without a value", "put it in quotes")
 	case tag == "!!null":
 	case tag == "!!int" || tag == "!!float":
 		out.shape = number

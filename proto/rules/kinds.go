@@ -29,6 +29,11 @@ func define[M proto.Message](name, title, plural string, make func() M, check fu
 var kinds = []kind{
 	define("server", "Server", "servers", func() *configv1.Server { return &configv1.Server{} }, Server),
 	define("apikey", "ApiKey", "apikeys", func() *configv1.ApiKey { return &configv1.ApiKey{} }, ApiKey),
+	define("team", "Team", "teams", func() *configv1.Team { return &configv1.Team{} }, Team),
+	define("toolset", "Toolset", "toolsets", func() *configv1.Toolset { return &configv1.Toolset{} }, Toolset),
+	define("ingress", "Ingress", "ingresses", func() *configv1.Ingress { return &configv1.Ingress{} }, Ingress),
+	define("identityprovider", "IdentityProvider", "identityproviders", func() *configv1.IdentityProvider { return &configv1.IdentityProvider{} }, IdentityProvider),
+	define("secret", "Secret", "secrets", func() *configv1.Secret { return &configv1.Secret{} }, Secret),
 	define("settings", "Settings", "settings", func() *configv1.Settings { return &configv1.Settings{} }, Settings),
 }
 
@@ -50,7 +55,7 @@ func Kinds() []string {
 	return names
 }
 
-// Canonical returns the lower-case name of a kind for any usual spelling: Server, server, servers, ApiKey, api_key, apikeys.
+// Canonical returns the lower-case name of a kind for any usual spelling: Server, server, servers, ApiKey, api_key, apikeys, identity_provider.
 func Canonical(spelling string) (string, bool) {
 	folded := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(spelling))
 	for _, k := range kinds {

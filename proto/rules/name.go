@@ -23,28 +23,55 @@ var reservedNames = []string{
 // reservedCallers are how records call callers without a stored key.
 var reservedCallers = []string{"master", "anonymous"}
 
-func (vs *Violations) serverName(field, name string) {
+func (vs *Violations) serverName(field, name string) { vs.pathName(field, name, "server") }
+
+// pathName checks a name in the namespace of servers, toolsets and access groups; what is which of these.
+func (vs *Violations) pathName(field, name, what string) {
 	switch {
 	case name == "":
-		vs.add(field, "is missing", "write a name like github")
+		vs.add(field, "is missing", "write a name like "+nameExamples[what])
 	case slices.Contains(reservedNames, name):
 		vs.add(field, quote(name)+" is reserved: it is a path of the gateway itself", "choose another name")
 	case !serverName.MatchString(name):
-		vs.add(field, quote(name)+" is not a server name", renamed(name, serverName, '_',
+		vs.add(field, quote(name)+" is not "+article(what)+" name", renamed(name, serverName, '_',
 			"write 1 to 32 lower-case letters, digits or underscores, a letter first"))
 	}
 }
 
 func (vs *Violations) keyName(field, name string) {
+	if slices.Contains(reservedCallers, name) {
+		vs.add(field, quote(name)+" is reserved: records use it for a caller without a stored key", "choose another name")
+		return
+	}
+	vs.objectName(field, name, "key")
+}
+
+// nameExamples are names that operators might give to objects of a sort.
+var nameExamples = map[string]string{
+	"server": "github", "toolset": "triage", "group": "dev",
+	"key": "ci", "team": "platform", "ingress": "eu-public", "identity provider": "corp", "secret": "github-token",
+}
+
+// objectName checks the name of an object outside the namespace of servers; what is its sort, as in nameExamples. What should be the name of
+// a secret isn't quoted: somebody may have written its value there.
+func (vs *Violations) objectName(field, name, what string) {
+	const form = "write 1 to 63 lower-case letters, digits, hyphens or underscores, a letter first"
 	switch {
 	case name == "":
-		vs.add(field, "is missing", "write a name like ci")
-	case slices.Contains(reservedCallers, name):
-		vs.add(field, quote(name)+" is reserved: records use it for a caller without a stored key", "choose another name")
-	case !keyName.MatchString(name):
-		vs.add(field, quote(name)+" is not a key name", renamed(name, keyName, '-',
-			"write 1 to 63 lower-case letters, digits, hyphens or underscores, a letter first"))
+		vs.add(field, "is missing", "write a name like "+nameExamples[what])
+	case keyName.MatchString(name):
+	case what == "secret":
+		vs.add(field, "is not a secret name", form+"; the credential itself belongs into the Secret")
+	default:
+		vs.add(field, quote(name)+" is not "+article(what)+" name", renamed(name, keyName, '-', form))
 	}
+}
+
+func article(noun string) string {
+	if strings.ContainsRune("aeiou", rune(noun[0])) {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // renamed proposes the name as it would be right, when that is a matter of letter case and of other separators; else it returns otherwise.

@@ -1,9 +1,9 @@
 // Package rules says what a config object must look like: the same sentences in the API, the command line and the console.
 //
 // It promises to report every violation, each with the path of its field, what is wrong and how to mend it, and to decide the same on
-// both planes: no clock, no look-up, no environment. It refuses to guess: an unknown field, a number where a string belongs, a word that
-// is not in the list are violations, each with the nearest thing that would have been right. It never repeats a value that may be a
-// secret: URLs, hashes and certificates are described, not quoted.
+// both planes: no clock, no look-up, no environment (Expand, for command lines, is handed one). It refuses to guess: an unknown field, a
+// number where a string belongs, a word that is not in the list are violations, each with the nearest thing that would have been right. It
+// never repeats a value that may be a secret: URLs, hashes, certificates, credentials and what should name one are described, not quoted.
 package rules
 
 import (

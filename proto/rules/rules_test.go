@@ -33,12 +33,15 @@ func TestViolationReadsAsOneSentence(t *testing.T) {
 }
 
 func TestKindsHaveManySpellings(t *testing.T) {
-	if got := rules.Kinds(); !slices.Equal(got, []string{"server", "apikey", "settings"}) {
+	if got := rules.Kinds(); !slices.Equal(got, []string{"server", "apikey", "team", "toolset", "ingress", "identityprovider", "secret", "settings"}) {
 		t.Errorf("kinds are %v", got)
 	}
 	for spelling, want := range map[string]string{
 		"Server": "server", "servers": "server", "SERVER": "server", "ApiKey": "apikey", "apikeys": "apikey", "api_key": "apikey",
 		"api-keys": "apikey", "Settings": "settings", "settings": "settings", "sealingring": "", "": "", "serverss": "",
+		"Ingress": "ingress", "ingresses": "ingress", "IdentityProvider": "identityprovider", "identity_provider": "identityprovider",
+		"identity-providers": "identityprovider", "identityproviders": "identityprovider", "Team": "team", "teams": "team", "Toolset": "toolset",
+		"tool_sets": "toolset", "Secret": "secret", "secrets": "secret",
 	} {
 		if got, ok := rules.Canonical(spelling); got != want || ok != (want != "") {
 			t.Errorf("Canonical(%q) = %q, %v", spelling, got, ok)
@@ -58,7 +61,7 @@ func TestKindsHaveManySpellings(t *testing.T) {
 }
 
 func TestCheckRefusesTheWrongMessage(t *testing.T) {
-	for _, vs := range []rules.Violations{rules.Check("server", &configv1.ApiKey{}), rules.Check("ingress", &configv1.Server{}), rules.Check("server", nil)} {
+	for _, vs := range []rules.Violations{rules.Check("server", &configv1.ApiKey{}), rules.Check("overlay", &configv1.Server{}), rules.Check("server", nil)} {
 		if len(vs) != 1 || vs[0].Field != "kind" {
 			t.Errorf("got %v", vs)
 		}
@@ -66,7 +69,8 @@ func TestCheckRefusesTheWrongMessage(t *testing.T) {
 }
 
 func TestNilMessagesAreViolationsNotPanics(t *testing.T) {
-	for _, vs := range []rules.Violations{rules.Server(nil), rules.ApiKey(nil), rules.Settings(nil)} {
+	for _, vs := range []rules.Violations{rules.Server(nil), rules.ApiKey(nil), rules.Settings(nil), rules.Team(nil), rules.Toolset(nil), rules.Ingress(nil),
+		rules.IdentityProvider(nil), rules.Secret(nil)} {
 		if len(vs) == 0 {
 			t.Error("nothing is fine")
 		}
@@ -159,7 +163,6 @@ func TestRegionNames(t *testing.T) {
 }
 
 func TestSecretsAreNotEchoed(t *testing.T) {
-	const canary = "canary"
 	key := &configv1.ApiKey{Name: "k", Spec: &configv1.ApiKeySpec{Sha256: "sk-canary-1"}}
 	server := &configv1.Server{Name: "s", Spec: &configv1.ServerSpec{Tls: &configv1.UpstreamTLS{CaPem: canary, ServerName: "https://" + canary}}}
 	for _, u := range []string{"http://u:canary@h/", "http://h:canary/", "://canary", "http://h/canary key", "canary", "http://h/#canary", "ftp://canary/%zz"} {

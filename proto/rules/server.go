@@ -13,6 +13,7 @@ import (
 const (
 	mostEndpoints = 32
 	mostRegions   = 64
+	mostGroups    = 64
 	mostPEM       = 64 << 10
 )
 
@@ -25,9 +26,15 @@ func Server(s *configv1.Server) Violations {
 	vs.word("spec.transport", spec.GetTransport(), "streamable_http")
 	vs.endpoints("spec.endpoints", spec.GetEndpoints())
 	vs.word("spec.protocol", spec.GetProtocol(), "auto", "modern", "legacy")
-	vs.word("spec.auth.type", spec.GetAuth().GetType(), "none")
+	vs.auth("spec.auth.", spec.GetAuth())
 	vs.timeouts("spec.timeouts", spec.GetTimeouts())
 	vs.tls("spec.tls", spec.GetTls(), spec.GetEndpoints())
+	vs.word("spec.reachable_from", spec.GetReachableFrom(), "any", "internal")
+	vs.ranges("spec.allowed_cidrs", spec.GetAllowedCidrs(), nil)
+	vs.accessGroups("spec.access_groups", spec.GetAccessGroups(), s.GetName())
+	vs.headers("spec.", spec)
+	vs.limits("spec.limits", spec.GetLimits())
+	vs.toolLimits("spec.tool_limits", spec.GetToolLimits())
 	return vs
 }
 
@@ -75,6 +82,17 @@ func (vs *Violations) coverage(field string, endpoints []*configv1.Endpoint) {
 	}
 }
 
+func (vs *Violations) accessGroups(field string, given []string, server string) {
+	vs.list(field, given, mostGroups, "access groups", func(path, name string) string {
+		before := len(*vs)
+		vs.pathName(path, name, "group")
+		if name != "" && name == server {
+			vs.add(path, quote(name)+" is the server's own name", "choose another name: servers, toolsets and access groups share one namespace")
+		}
+		return vs.keyed(before, name)
+	})
+}
+
 func (vs *Violations) timeouts(field string, t *configv1.Timeouts) {
 	const least = time.Millisecond
 	vs.duration(field+".connect", t.GetConnect(), least, 5*time.Minute, false)
@@ -92,6 +110,11 @@ func (vs *Violations) tls(field string, t *configv1.UpstreamTLS, endpoints []*co
 			vs.add(field, fmt.Sprintf("is set, but spec.endpoints[%d].url is http, which has no certificate to verify", i), "use https there, or remove spec.tls")
 		}
 	}
+	vs.trust(field, t)
+}
+
+// trust checks how certificates are verified, wherever they come from.
+func (vs *Violations) trust(field string, t *configv1.UpstreamTLS) {
 	if t.GetCaPem() != "" {
 		vs.certificates(field+".ca_pem", t.GetCaPem())
 	}

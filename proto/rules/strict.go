@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -153,7 +154,7 @@ func (w *walk) value(path string, f protoreflect.FieldDescriptor, n *node) {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		w.message(path, f.Message(), n)
 	case protoreflect.StringKind:
-		w.text(path, n)
+		w.text(path, n, f.FullName() == secretField)
 	case protoreflect.BytesKind:
 		if w.expect(path, n, text, "write base64 in quotes") && !isBase64(n.text) {
 			w.add(path, n.line, "is not base64", "encode the bytes as RFC 4648 base64")
@@ -178,10 +179,13 @@ func (w *walk) expect(path string, n *node, want shape, fix string) bool {
 	return n.shape == want
 }
 
-func (w *walk) text(path string, n *node) {
+// secretField is never quoted, however short: a PIN is a credential, too.
+var secretField = (&configv1.SecretSpec{}).ProtoReflect().Descriptor().Fields().ByName("value").FullName()
+
+func (w *walk) text(path string, n *node, secret bool) {
 	const short = 24 // longer ones may be secrets
 	fix := "write text in quotes"
-	if (n.shape == number || n.shape == boolean) && len(n.text) <= short {
+	if (n.shape == number || n.shape == boolean) && len(n.text) <= short && !secret {
 		fix = fmt.Sprintf("put it in quotes: %q", n.text)
 	}
 	w.expect(path, n, text, fix)
@@ -248,9 +252,16 @@ func (w *walk) wellKnown(path string, md protoreflect.MessageDescriptor, n *node
 	}
 }
 
+// isBase64 reports whether protojson takes s for bytes: one alphabet of the two (RFC 4648 sections 4 and 5), with padding or without.
 func isBase64(s string) bool {
-	s = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(s, "="))
-	_, err := base64.RawStdEncoding.DecodeString(s)
+	enc := base64.StdEncoding
+	if strings.ContainsAny(s, "-_") {
+		enc = base64.URLEncoding
+	}
+	if len(s)%4 != 0 {
+		enc = enc.WithPadding(base64.NoPadding)
+	}
+	_, err := enc.DecodeString(s)
 	return err == nil
 }
 

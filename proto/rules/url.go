@@ -112,3 +112,9 @@ func isHost(s string) bool {
 	_, err := strconv.Atoi(labels[len(labels)-1])
 	return err != nil
 }
+
+// isDomain reports whether s is a DNS name.
+func isDomain(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err != nil && isHost(s)
+}

@@ -101,7 +101,7 @@ func look(f string) string {
 
 // one applies a file as one change in its name and removes the objects it no longer holds.
 func (s *sets) one(ctx context.Context, file string) (*adminv1.Change, error) {
-	docs, err := operator.Documents([]string{file}, nil)
+	docs, err := operator.Documents([]string{file}, nil, os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}

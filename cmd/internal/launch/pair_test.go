@@ -105,7 +105,7 @@ func (c *control) apply(t *testing.T, trust *tls.Config, url string, n int) (key
 	})
 	file := filepath.Join(t.TempDir(), "one.yaml")
 	write(t, file, server("one", url))
-	docs, err := operator.Documents([]string{file}, nil)
+	docs, err := operator.Documents([]string{file}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,9 @@ package launch
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 
 	"github.com/hopgate/hopgate/cmd/internal/process"
 )
@@ -30,8 +27,35 @@ func ServerTLS(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error
 		return cfg, nil
 	}
 	cfg.MinVersion, cfg.ClientAuth = tls.VersionTLS13, tls.RequireAndVerifyClientCert
-	if cfg.ClientCAs, err = pool(clientCA); err != nil {
+	if cfg.ClientCAs, err = process.Pool(clientCA); err != nil {
 		return nil, err
+	}
+	return cfg, nil
+}
+
+// CallerTLS makes the TLS settings of the listener for MCP clients from files that are followed when they change; nil without files. With
+// clientCA, clients may show a certificate, which must be of it.
+func CallerTLS(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error) {
+	if cert == "" && key == "" || clientCA == "" {
+		return ServerTLS(cert, key, clientCA, log)
+	}
+	cfg, err := ServerTLS(cert, key, "", log)
+	if err != nil {
+		return nil, err
+	}
+	known, err := process.LoadAuthorities(clientCA, log)
+	if err != nil {
+		return nil, err
+	}
+	cfg.ClientAuth, cfg.ClientCAs = tls.VerifyClientCertIfGiven, known.Pool()
+	// A resumed session would go on with a certificate whose CA is gone.
+	cfg.SessionTicketsDisabled = true
+	cfg.NextProtos = []string{"h2", "http/1.1"} // the server adds its own to a copy that handshakes don't see
+	each := cfg.Clone()
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := each.Clone()
+		now.ClientCAs = known.Pool()
+		return now, nil
 	}
 	return cfg, nil
 }
@@ -40,7 +64,7 @@ func ServerTLS(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error
 func ClientTLS(ca, cert, key string, log *slog.Logger) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
-		p, err := pool(ca)
+		p, err := process.Pool(ca)
 		if err != nil {
 			return nil, err
 		}
@@ -65,18 +89,6 @@ func load(cert, key string, log *slog.Logger) (*process.Certificate, error) {
 		return nil, errors.New("a certificate and its key go together: give both")
 	}
 	return process.LoadCertificate(process.CertificateConfig{CertFile: cert, KeyFile: key, Log: log})
-}
-
-func pool(file string) (*x509.CertPool, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	p := x509.NewCertPool()
-	if !p.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return p, nil
 }
 
 // CheckOrigin reports what is wrong with a public origin: it is scheme, host and port only.

@@ -37,17 +37,23 @@ type Up struct {
 	// Demo adds the built-in server and a key for it.
 	Demo bool
 	// Anonymous takes MCP callers without a key, on loopback only.
-	Anonymous     bool
-	PublicOrigins []string
-	MasterKey     string
-	DrainDelay    time.Duration
-	DrainTimeout  time.Duration
-	AccessFormat  string
-	Access        io.Writer
+	Anonymous bool
+	// PublicOrigins under which clients know the listener, RedirectOrigins (host, host:port or *.suffix) and NativeURIs where OAuth clients may
+	// be sent back to: what holds as long as no Ingress says otherwise.
+	PublicOrigins, RedirectOrigins, NativeURIs []string
+
+	MasterKey    string
+	DrainDelay   time.Duration
+	DrainTimeout time.Duration
+	AccessFormat string
+	Access       io.Writer
 	// Out gets what a person should read: how to call.
 	Out io.Writer
 	Log *slog.Logger
 }
+
+// localNode is the name of the one data plane.
+const localNode = "local"
 
 // one is the running process's parts.
 type one struct {
@@ -78,6 +84,9 @@ func (u *Up) Check() error {
 	}
 	if len(u.PublicOrigins) > 0 && u.Anonymous {
 		return errors.New("--anonymous and a public origin (--public-origin, PROXY_BASE_URL) exclude each other: callers from outside need keys")
+	}
+	if len(u.RedirectOrigins)+len(u.NativeURIs) > 0 && u.Anonymous {
+		return errors.New("--anonymous excludes MCP_TRUSTED_REDIRECT_ORIGINS and MCP_TRUSTED_NATIVE_REDIRECT_URIS: OAuth is for callers who are known; unset them")
 	}
 	return checkPlace("--region", u.Region)
 }
@@ -137,8 +146,9 @@ func (o *one) build(control, data trace.TracerProvider) error {
 // newData is a data plane that follows the control plane of this process over a pipe; the master key opens it as well.
 func (o *one) newData(reg *prometheus.Registry, tracer trace.TracerProvider) (*dataplane.Plane, error) {
 	u := o.up
-	key := &table.Principal{ID: "master", Name: "master", Hash: o.key.hash(), All: true, Debug: true, TrustTrace: true}
-	return dataplane.New(dataplane.Config{Node: "local", Region: u.Region, Version: process.ThisBuild().Version, Listen: u.Listen, PublicOrigins: u.PublicOrigins,
+	key := &table.Principal{ID: "master", Name: "master", Hash: o.key.hash(), Grants: []*table.Grant{table.Everything}, Debug: true, TrustTrace: true}
+	return dataplane.New(dataplane.Config{Node: localNode, Region: u.Region, Version: process.ThisBuild().Version, Listen: u.Listen,
+		PublicOrigins: u.PublicOrigins, RedirectOrigins: u.RedirectOrigins, NativeURIs: u.NativeURIs,
 		Control: []string{"local"}, Dial: o.dial, StateDir: filepath.Join(u.DataDir, "proxy"), Static: []*table.Principal{key}, Anonymous: u.Anonymous,
 		DrainDelay: u.DrainDelay, DrainTimeout: u.DrainTimeout, Access: u.Access, AccessFormat: u.AccessFormat, Log: u.Log, Registry: reg, Tracer: tracer})
 }

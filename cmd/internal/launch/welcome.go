@@ -3,10 +3,12 @@ package launch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hopgate/hopgate/cmd/internal/operator"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	"github.com/hopgate/hopgate/proto/netrange"
 )
 
@@ -42,15 +44,16 @@ func (o *one) prepare(ctx context.Context, admin *operator.Client, files *sets) 
 	if err != nil {
 		return err
 	}
-	return o.served(ctx, max(demo, owned))
+	return o.served(ctx, admin, max(demo, owned))
 }
 
-// served waits until the data plane of this process has config, of that revision or later.
-func (o *one) served(ctx context.Context, revision int64) error {
+// served waits until the data plane of this process serves what was written up to a revision. It may never come to that revision itself:
+// what isn't for it, like a secret that no server here needs, isn't sent to it.
+func (o *one) served(ctx context.Context, admin *operator.Client, revision int64) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s := o.data.Status(); s.Loaded && s.Version.Revision >= revision {
+		if s := o.data.Status(); s.Loaded && (s.Version.Revision >= revision || inSync(ctx, admin, revision)) {
 			return nil
 		}
 		select {
@@ -59,6 +62,13 @@ func (o *one) served(ctx context.Context, revision int64) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// inSync reports whether the control plane knows that the data plane has all it should have at a revision. It may not know yet.
+func inSync(ctx context.Context, admin *operator.Client, revision int64) bool {
+	fleet, err := admin.ListNodes(ctx, &adminv1.ListRequest{})
+	return err == nil && fleet.GetRevision() >= revision &&
+		slices.ContainsFunc(fleet.GetNodes(), func(n *adminv1.Node) bool { return n.GetNode() == localNode && n.GetInSync() })
 }
 
 // greet tells a person what runs where and how to make the first call.

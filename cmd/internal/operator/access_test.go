@@ -52,14 +52,14 @@ func TestURLsOfTheAPI(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	for in, want := range map[string]string{
-		"servers": "server/", "server/one": "server/one", "Server one": "server/one", "apikeys": "apikey/", "api_key/ci": "apikey/ci", "changes": "change/", "change/01M": "change/01M", "settings/default": "settings/default",
+		"servers": "server/", "server/one": "server/one", "Server one": "server/one", "apikeys": "apikey/", "api_key/ci": "apikey/ci", "changes": "change/", "change/01M": "change/01M", "settings/default": "settings/default", "ingresses": "ingress/", "identity-providers": "identityprovider/", "IdentityProvider/corp": "identityprovider/corp", "secrets": "secret/",
 	} {
 		kind, name, err := operator.Target(strings.Fields(in))
 		if got := kind + "/" + name; got != want || err != nil {
 			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
 		}
 	}
-	for in, want := range map[string]string{"sever": "kinds are server, apikey, settings and change", "server/one two": "give the name once"} {
+	for in, want := range map[string]string{"sever": "kinds are server, apikey, team, toolset, ingress, identityprovider, secret, settings and change", "server/one two": "give the name once"} {
 		if _, _, err := operator.Target(strings.Fields(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", in, err, want)
 		}

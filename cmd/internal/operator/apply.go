@@ -84,6 +84,16 @@ func wrap(m proto.Message) (*adminv1.Object, error) {
 		return &adminv1.Object{Object: &adminv1.Object_Server{Server: m}}, nil
 	case *configv1.ApiKey:
 		return &adminv1.Object{Object: &adminv1.Object_Apikey{Apikey: m}}, nil
+	case *configv1.Team:
+		return &adminv1.Object{Object: &adminv1.Object_Team{Team: m}}, nil
+	case *configv1.Toolset:
+		return &adminv1.Object{Object: &adminv1.Object_Toolset{Toolset: m}}, nil
+	case *configv1.Ingress:
+		return &adminv1.Object{Object: &adminv1.Object_Ingress{Ingress: m}}, nil
+	case *configv1.IdentityProvider:
+		return &adminv1.Object{Object: &adminv1.Object_Identityprovider{Identityprovider: m}}, nil
+	case *configv1.Secret:
+		return &adminv1.Object{Object: &adminv1.Object_Secret{Secret: m}}, nil
 	case *configv1.Settings:
 		return &adminv1.Object{Object: &adminv1.Object_Settings{Settings: m}}, nil
 	}

@@ -14,8 +14,9 @@ import (
 )
 
 // Documents reads every object of the files; a directory stands for its .yaml, .yml and .json files in name order, "-" for standard input.
-// An object that is there twice is an error that names both places.
-func Documents(paths []string, stdin io.Reader) ([]rules.Document, error) {
+// An object that is there twice is an error that names both places. env looks up what values of secrets name as ${NAME} or os.environ/NAME;
+// nil leaves them as they are.
+func Documents(paths []string, stdin io.Reader, env func(string) (string, bool)) ([]rules.Document, error) {
 	files, err := Files(paths)
 	if err != nil {
 		return nil, err
@@ -28,6 +29,9 @@ func Documents(paths []string, stdin io.Reader) ([]rules.Document, error) {
 			return nil, err
 		}
 		docs, err := rules.Documents(b)
+		if err == nil && env != nil {
+			err = expand(docs, env)
+		}
 		if err != nil {
 			return nil, errors.New(f + ": " + strings.ReplaceAll(err.Error(), "\n", "\n"+f+": "))
 		}
@@ -44,6 +48,14 @@ func Documents(paths []string, stdin io.Reader) ([]rules.Document, error) {
 		return nil, fmt.Errorf("no objects in %s", strings.Join(paths, ", "))
 	}
 	return out, nil
+}
+
+func expand(docs []rules.Document, env func(string) (string, bool)) error {
+	var all rules.Violations
+	for i := range docs {
+		all = append(all, rules.Expand(&docs[i], env)...)
+	}
+	return all.Err()
 }
 
 func read(f string, stdin io.Reader) ([]byte, error) {

@@ -34,7 +34,7 @@ func TestDocumentsOfFilesDirectoriesAndStandardInput(t *testing.T) {
 		"b.yaml": strings.Replace(one, "one", "b_one", 1), "a.yml": strings.Replace(one, "one", "a_one", 1), "deep/c.json": `{"kind": "Settings"}`,
 		"notes.txt": "not ours", "x.yaml": "# nothing but a comment\n",
 	})
-	docs, err := operator.Documents([]string{dir, "-"}, strings.NewReader(one))
+	docs, err := operator.Documents([]string{dir, "-"}, strings.NewReader(one), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestDocumentsSayWhere(t *testing.T) {
 		"no objects":   {[]string{at("empty")}, []string{"no objects in " + at("empty")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := operator.Documents(c.paths, nil)
+			_, err := operator.Documents(c.paths, nil, nil)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -79,7 +79,7 @@ func TestDocumentsSayWhere(t *testing.T) {
 
 // TestTheExamplesAreInOrder loads deploy/examples as an operator would, and compiles each object as a data plane would.
 func TestTheExamplesAreInOrder(t *testing.T) {
-	docs, err := operator.Documents([]string{filepath.Join("..", "..", "..", "deploy", "examples")}, nil)
+	docs, err := operator.Documents([]string{filepath.Join("..", "..", "..", "deploy", "examples")}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -13,8 +14,9 @@ import (
 
 // Kinds that commands name themselves.
 const (
-	Key    = "apikey"
-	Change = "change"
+	Key        = "apikey"
+	Credential = "secret"
+	Change     = "change"
 )
 
 // Target splits KIND/NAME or KIND NAME; the name may be empty.
@@ -41,61 +43,69 @@ func Target(args []string) (kind, name string, err error) {
 
 // Get returns one object, or all of a kind when name is empty, with the head of their table.
 func Get(ctx context.Context, c adminv1.AdminServiceClient, kind, name string) (head string, rows []proto.Message, err error) {
-	get, list, head := readers(c, kind)
+	r, ok := readers(c)[kind]
+	if !ok {
+		return "", nil, fmt.Errorf("objects of kind %s can't be read by this version", kind)
+	}
 	if name != "" {
-		m, err := get(ctx, name)
+		m, err := r.get(ctx, name)
 		if err != nil {
 			return "", nil, Explain(err)
 		}
-		return head, []proto.Message{m}, nil
+		return r.head, []proto.Message{m}, nil
 	}
 	for token := ""; ; {
-		page, next, err := list(ctx, token)
+		page, next, err := r.list(ctx, token)
 		if err != nil {
 			return "", nil, Explain(err)
 		}
 		rows = append(rows, page...)
 		if token = next; token == "" {
-			return head, rows, nil
+			return r.head, rows, nil
 		}
 	}
 }
 
-type (
-	getter func(ctx context.Context, name string) (proto.Message, error)
-	lister func(ctx context.Context, token string) ([]proto.Message, string, error)
-)
+// reader reads the objects of one kind.
+type reader struct {
+	head string
+	get  func(ctx context.Context, name string) (proto.Message, error)
+	list func(ctx context.Context, token string) ([]proto.Message, string, error)
+}
 
-func readers(c adminv1.AdminServiceClient, kind string) (getter, lister, string) {
-	switch kind {
-	case "server":
-		return func(ctx context.Context, n string) (proto.Message, error) {
-				return c.GetServer(ctx, &adminv1.GetRequest{Name: n})
-			}, func(ctx context.Context, t string) ([]proto.Message, string, error) {
-				r, err := c.ListServers(ctx, page(t))
-				return messages(r.GetServers()), r.GetNextPageToken(), err
-			}, ServerHead
-	case Key:
-		return func(ctx context.Context, n string) (proto.Message, error) {
-				return c.GetApiKey(ctx, &adminv1.GetRequest{Name: n})
-			}, func(ctx context.Context, t string) ([]proto.Message, string, error) {
-				r, err := c.ListApiKeys(ctx, page(t))
-				return messages(r.GetApikeys()), r.GetNextPageToken(), err
-			}, ApiKeyHead
-	case Change:
-		return func(ctx context.Context, n string) (proto.Message, error) {
-				return c.GetChange(ctx, &adminv1.GetChangeRequest{Id: n})
-			}, func(ctx context.Context, t string) ([]proto.Message, string, error) {
-				r, err := c.ListChanges(ctx, page(t))
-				return messages(r.GetChanges()), r.GetNextPageToken(), err
-			}, ChangeHead
+func readers(c adminv1.AdminServiceClient) map[string]reader {
+	return map[string]reader{
+		"server":           of(ServerHead, c.GetServer, c.ListServers, (*adminv1.ListServersResponse).GetServers),
+		Key:                of(ApiKeyHead, c.GetApiKey, c.ListApiKeys, (*adminv1.ListApiKeysResponse).GetApikeys),
+		"team":             of(TeamHead, c.GetTeam, c.ListTeams, (*adminv1.ListTeamsResponse).GetTeams),
+		"toolset":          of(ToolsetHead, c.GetToolset, c.ListToolsets, (*adminv1.ListToolsetsResponse).GetToolsets),
+		"ingress":          of(IngressHead, c.GetIngress, c.ListIngresses, (*adminv1.ListIngressesResponse).GetIngresses),
+		"identityprovider": of(ProviderHead, c.GetIdentityProvider, c.ListIdentityProviders, (*adminv1.ListIdentityProvidersResponse).GetIdentityproviders),
+		Credential:         of(SecretHead, c.GetSecret, c.ListSecrets, (*adminv1.ListSecretsResponse).GetSecrets),
+		"settings":         of(SettingsHead, c.GetSettings, c.ListSettings, (*adminv1.ListSettingsResponse).GetSettings),
+		Change:             changeReader(c),
 	}
-	return func(ctx context.Context, n string) (proto.Message, error) {
-			return c.GetSettings(ctx, &adminv1.GetRequest{Name: n})
-		}, func(ctx context.Context, t string) ([]proto.Message, string, error) {
-			r, err := c.ListSettings(ctx, page(t))
-			return messages(r.GetSettings()), r.GetNextPageToken(), err
-		}, SettingsHead
+}
+
+// of makes the reader of a kind out of its three methods.
+func of[M proto.Message, L interface{ GetNextPageToken() string }](head string,
+	get func(context.Context, *adminv1.GetRequest, ...grpc.CallOption) (M, error),
+	list func(context.Context, *adminv1.ListRequest, ...grpc.CallOption) (L, error), rows func(L) []M,
+) reader {
+	return reader{head, func(ctx context.Context, name string) (proto.Message, error) {
+		return get(ctx, &adminv1.GetRequest{Name: name})
+	}, func(ctx context.Context, token string) ([]proto.Message, string, error) {
+		r, err := list(ctx, page(token))
+		return messages(rows(r)), r.GetNextPageToken(), err
+	}}
+}
+
+func changeReader(c adminv1.AdminServiceClient) reader {
+	r := of(ChangeHead, nil, c.ListChanges, (*adminv1.ListChangesResponse).GetChanges)
+	r.get = func(ctx context.Context, id string) (proto.Message, error) {
+		return c.GetChange(ctx, &adminv1.GetChangeRequest{Id: id})
+	}
+	return r
 }
 
 func page(token string) *adminv1.ListRequest {

@@ -18,6 +18,7 @@ import (
 
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Formats of output.
@@ -114,6 +115,7 @@ func ambiguous(s string) bool {
 
 // document is the object as config files spell it: kind first.
 func document(m proto.Message) ([]byte, error) {
+	m = withoutValue(m)
 	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return nil, err
@@ -130,47 +132,22 @@ func document(m proto.Message) ([]byte, error) {
 	return append([]byte(`{"kind":"`+kind+`"`+sep), rest...), nil
 }
 
-func kindOf(m proto.Message) string {
-	switch m.(type) {
-	case *configv1.Server:
-		return "Server"
-	case *configv1.ApiKey:
-		return "ApiKey"
-	case *configv1.Settings:
-		return "Settings"
+// withoutValue makes sure that no credential is printed, whoever sent it.
+func withoutValue(m proto.Message) proto.Message {
+	secret, ok := m.(*configv1.Secret)
+	if !ok {
+		return m
 	}
-	return ""
+	return &configv1.Secret{Name: secret.GetName(), Labels: secret.GetLabels(), Meta: secret.GetMeta(), Status: secret.GetStatus()}
 }
 
-// Heads of the tables.
-const (
-	ServerHead   = "NAME\tURL\tPROTOCOL\tAUTH\tAPPLIED\tREJECTED\tPENDING"
-	ApiKeyHead   = "NAME\tUSER\tSERVERS\tROLES\tEXPIRES"
-	SettingsHead = "NAME\tGENERATION\tCHANGED"
-	ChangeHead   = "ID\tTIME\tAUTHOR\tOBJECTS\tMESSAGE"
-	NodeHead     = "NODE\tREGION\tSTATE\tVERSION\tREVISION\tAGE\tREJECTED\tUPSTREAMS"
-)
-
-func row(m proto.Message) string {
-	switch m := m.(type) {
-	case *configv1.Server:
-		s, st := m.GetSpec(), m.GetStatus()
-		urls := make([]string, len(s.GetEndpoints()))
-		for i, e := range s.GetEndpoints() {
-			urls[i] = e.GetUrl()
-		}
-		return cells(m.GetName(), strings.Join(urls, " "), or(s.GetProtocol(), "auto"), or(s.GetAuth().GetType(), "none"), st.GetApplied(), st.GetRejected(), st.GetPending())
-	case *configv1.ApiKey:
-		s := m.GetSpec()
-		return cells(m.GetName(), or(s.GetUser(), "-"), or(strings.Join(s.GetServers(), ","), "(none)"), or(strings.Join(s.GetRoles(), ","), "-"), or(s.GetExpires(), "never"))
-	case *configv1.Settings:
-		return cells(m.GetName(), m.GetMeta().GetGeneration(), clock(m.GetMeta().GetUpdateTime()))
-	case *adminv1.Change:
-		return cells(m.GetId(), clock(m.GetTime()), m.GetAuthor(), len(m.GetObjects()), m.GetMessage())
-	case *adminv1.Node:
-		return cells(m.GetNode(), m.GetRegion(), nodeState(m), m.GetVersion(), m.GetRevision(), age(m.GetAppliedTime()), len(m.GetRejected()), upstreams(m))
+// kindOf is the kind as config files spell it; empty for what isn't an object of theirs.
+func kindOf(m proto.Message) string {
+	name := string(m.ProtoReflect().Descriptor().Name())
+	if kind, ok := rules.Canonical(name); ok && m.ProtoReflect().Descriptor().ParentFile().Package() == "hopgate.config.v1" {
+		return rules.Title(kind)
 	}
-	return fmt.Sprint(m)
+	return ""
 }
 
 func nodeState(n *adminv1.Node) string {

@@ -47,12 +47,51 @@ one       https://a.example.com/mcp https://b.example.com/mcp   auto       none 
 another   https://a.example.com/mcp                             modern     none   0         0          0
 `},
 		"keys": {operator.ApiKeyHead, []proto.Message{
-			&configv1.ApiKey{Name: "ci", Spec: &configv1.ApiKeySpec{Sha256: "5994471a", Servers: []string{"one", "two"}, Roles: []string{"debug"}, User: "b\tuild\x1b[31m\n", Expires: "2030-01-01T00:00:00Z"}},
+			&configv1.ApiKey{Name: "ci", Spec: &configv1.ApiKeySpec{Sha256: "5994471a", Servers: []string{"one", "two"}, Groups: []string{"dev"}, Toolsets: []string{"triage"}, Tools: []*configv1.ToolRule{{Server: "*"}},
+				Team: "core", Limits: &configv1.CallLimits{Rate: "100/s", Concurrency: 4}, Roles: []string{"debug"}, User: "b\tuild\x1b[31m\n", Expires: "2030-01-01T00:00:00Z"}},
 			&configv1.ApiKey{Name: "none", Spec: &configv1.ApiKeySpec{}},
 		}, `
-NAME   USER           SERVERS   ROLES   EXPIRES
-ci     b uild [31m    one,two   debug   2030-01-01T00:00:00Z
-none   -              (none)    -       never
+NAME   USER           OPENS                                         TEAM   LIMITS             ROLES   EXPIRES
+ci     b uild [31m    one,two,group:dev,toolset:triage (narrowed)   core   100/s, 4 at once   debug   2030-01-01T00:00:00Z
+none   -              (none)                                        -      -                  -       never
+`},
+		"teams": {operator.TeamHead, []proto.Message{
+			&configv1.Team{Name: "core", Spec: &configv1.TeamSpec{Servers: []string{"*"}, Limits: &configv1.CallLimits{Concurrency: 9}}, Status: &configv1.ObjectStatus{Applied: 2}},
+		}, `
+NAME   OPENS   LIMITS      APPLIED   REJECTED   PENDING
+core   *       9 at once   2         0          0
+`},
+		"toolsets": {operator.ToolsetHead, []proto.Message{
+			&configv1.Toolset{Name: "triage", Spec: &configv1.ToolsetSpec{Tools: []*configv1.ToolsetTool{{Server: "a", Tool: "x"}, {Server: "b", Tool: "y"}}}},
+			&configv1.Toolset{Name: "wide", Spec: &configv1.ToolsetSpec{Tools: []*configv1.ToolsetTool{{Server: "a", Tool: "1"}, {Server: "a", Tool: "2"}, {Server: "a", Tool: "3"}, {Server: "a", Tool: "4"}, {Server: "a", Tool: "5"}, {Server: "a", Tool: "6"}, {Server: "a", Tool: "7"}}}},
+		}, `
+NAME     TOOLS                            APPLIED   REJECTED   PENDING
+triage   a/x,b/y                          0         0          0
+wide     a/1,a/2,a/3,a/4,a/5,and 2 more   0         0          0
+`},
+		"ingresses": {operator.IngressHead, []proto.Message{
+			&configv1.Ingress{Name: "eu", Spec: &configv1.IngressSpec{Regions: []string{"eu"}, PublicOrigins: []string{"https://mcp.example.com"}, TrustedProxies: []string{"10.0.0.0/8"}, UseForwardedHeaders: true}},
+			&configv1.Ingress{Name: "half", Spec: &configv1.IngressSpec{UseForwardedHeaders: true}},
+			&configv1.Ingress{Name: "other", Spec: &configv1.IngressSpec{TrustedProxies: []string{"10.0.0.1"}, UseForwardedHeaders: true, ForwardedHeaders: []string{"forwarded"}}},
+			&configv1.Ingress{Name: "plain"},
+		}, `
+NAME    REGIONS    PUBLIC ORIGINS            TRUSTED PROXIES   FORWARDED HEADERS         APPLIED   REJECTED   PENDING
+eu      eu         https://mcp.example.com   10.0.0.0/8        x-forwarded-*             0         0          0
+half    (others)   -                         (none)            no: no proxy is trusted   0         0          0
+other   (others)   -                         10.0.0.1          forwarded                 0         0          0
+plain   (others)   -                         (none)            no                        0         0          0
+`},
+		"identity providers": {operator.ProviderHead, []proto.Message{
+			&configv1.IdentityProvider{Name: "corp", Spec: &configv1.IdentityProviderSpec{Issuer: "https://id.example.com", Audiences: []string{"mcp"}, Grants: make([]*configv1.ClaimGrant, 3)}},
+		}, `
+NAME   ISSUER                   AUDIENCES   GRANTS   APPLIED   REJECTED   PENDING
+corp   https://id.example.com   mcp         3        0         0          0
+`},
+		"secrets": {operator.SecretHead, []proto.Message{
+			&configv1.Secret{Name: "github-token", Spec: &configv1.SecretSpec{Value: "hush", Sealed: []byte("hush")}, Meta: &configv1.ObjectMeta{Generation: 2, UpdateTime: at}},
+		}, `
+NAME           GENERATION   CHANGED                APPLIED   REJECTED   PENDING
+github-token   2            2026-11-23T05:00:00Z   0         0          0
 `},
 		"settings": {operator.SettingsHead, []proto.Message{&configv1.Settings{Name: "default", Meta: &configv1.ObjectMeta{Generation: 3, UpdateTime: at}}}, `
 NAME      GENERATION   CHANGED
@@ -127,6 +166,15 @@ meta:
 	}
 	if got := printed(t, operator.YAML, "", m, &configv1.Settings{Name: "default"}); !strings.HasSuffix(got, "---\nkind: Settings\nname: default\n") {
 		t.Errorf("two documents:\n%s", got)
+	}
+}
+
+func TestSecretsAreShownWithoutTheirValue(t *testing.T) {
+	m := &configv1.Secret{Name: "github-token", Labels: map[string]string{"of": "github"}, Spec: &configv1.SecretSpec{Value: "hush", Sealed: []byte("hush")}}
+	for _, format := range []string{operator.YAML, operator.JSON} {
+		if got := printed(t, format, "", m); strings.Contains(got, "hush") || strings.Contains(got, "aHVzaA") || !strings.Contains(got, "Secret") || !strings.Contains(got, "github") {
+			t.Errorf("%s shows %s", format, got)
+		}
 	}
 }
 

@@ -2,17 +2,12 @@ package process
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
-	"sync/atomic"
-	"time"
 )
-
-// certificateCheck is how often the files are looked at, at most; they are looked at when a handshake asks.
-const certificateCheck = 10 * time.Second
 
 // CertificateConfig names a certificate's files.
 type CertificateConfig struct {
@@ -26,56 +21,24 @@ type CertificateConfig struct {
 
 // Certificate is a certificate that follows its files: a handshake that finds them changed uses the new pair. A pair that can't be loaded
 // leaves the old one in use and is logged once.
-type Certificate struct {
-	cfg CertificateConfig
-
-	current atomic.Pointer[tls.Certificate]
-	checked atomic.Int64 // when the files were last looked at, unix nanoseconds
-
-	mu   sync.Mutex
-	seen stamp // guarded by mu; files of the last attempt
-}
-
-// stamp tells versions of the two files apart.
-type stamp struct {
-	certTime, keyTime time.Time
-	certSize, keySize int64
-}
+type Certificate struct{ followed[tls.Certificate] }
 
 // LoadCertificate reads the pair; unlike later ones, the first must be good.
 func LoadCertificate(cfg CertificateConfig) (*Certificate, error) {
 	if cfg.CertFile == "" || cfg.KeyFile == "" || cfg.Log == nil {
 		return nil, errors.New("config: CertFile, KeyFile and Log are required")
 	}
-	c := &Certificate{cfg: cfg}
-	pair, err := c.load()
-	if err != nil {
-		return nil, err
-	}
-	c.seen, _ = c.stat()
-	c.current.Store(pair)
-	c.checked.Store(time.Now().UnixNano())
-	return c, nil
+	c := &Certificate{}
+	c.what, c.files, c.log, c.load = "certificate", []string{cfg.CertFile, cfg.KeyFile}, cfg.Log, cfg.load
+	return c, c.first()
 }
 
-func (c *Certificate) load() (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(c.cfg.CertFile, c.cfg.KeyFile)
+func (c CertificateConfig) load() (*tls.Certificate, []any, error) {
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("load certificate %s with key %s: %w", c.cfg.CertFile, c.cfg.KeyFile, err)
+		return nil, nil, fmt.Errorf("load certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
 	}
-	return &pair, nil
-}
-
-func (c *Certificate) stat() (s stamp, err error) {
-	cert, err := os.Stat(c.cfg.CertFile)
-	if err != nil {
-		return s, err
-	}
-	key, err := os.Stat(c.cfg.KeyFile)
-	if err != nil {
-		return s, err
-	}
-	return stamp{cert.ModTime(), key.ModTime(), cert.Size(), key.Size()}, nil
+	return &pair, []any{"expires", pair.Leaf.NotAfter}, nil
 }
 
 // GetCertificate is for tls.Config.GetCertificate.
@@ -88,32 +51,32 @@ func (c *Certificate) GetClientCertificate(*tls.CertificateRequestInfo) (*tls.Ce
 	return c.get(), nil
 }
 
-func (c *Certificate) get() *tls.Certificate {
-	now, last := time.Now().UnixNano(), c.checked.Load()
-	if now-last >= int64(certificateCheck) && c.checked.CompareAndSwap(last, now) {
-		c.refresh()
+// Authorities are the certificates of CAs in a PEM file that is followed like a Certificate's.
+type Authorities struct{ followed[x509.CertPool] }
+
+// LoadAuthorities reads the file; unlike later ones, the first must be good.
+func LoadAuthorities(file string, log *slog.Logger) (*Authorities, error) {
+	a := &Authorities{}
+	a.what, a.files, a.log = "client CA", []string{file}, log
+	a.load = func() (*x509.CertPool, []any, error) {
+		p, err := Pool(file)
+		return p, nil, err
 	}
-	return c.current.Load()
+	return a, a.first()
 }
 
-func (c *Certificate) refresh() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s, err := c.stat()
-	if err == nil && s == c.seen {
-		return
+// Pool returns the authorities as they are now. Read only.
+func (a *Authorities) Pool() *x509.CertPool { return a.get() }
+
+// Pool reads the certificates of a PEM file.
+func Pool(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	told := err != nil && c.seen == stamp{} // files still missing
-	c.seen = s
-	if err == nil {
-		var pair *tls.Certificate
-		if pair, err = c.load(); err == nil {
-			c.current.Store(pair)
-			c.cfg.Log.Info("certificate reloaded", "file", c.cfg.CertFile, "expires", pair.Leaf.NotAfter)
-			return
-		}
+	p := x509.NewCertPool()
+	if !p.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
-	if !told {
-		c.cfg.Log.Error("certificate can't be reloaded, the old one stays in use", "error", err)
-	}
+	return p, nil
 }

@@ -54,7 +54,7 @@ func Embedded(cfg EmbeddedConfig) (*Store, error) {
 	}
 	m := &member{cfg: cfg}
 	return newStore(backend{
-		start: m.start, stop: m.stop, log: cfg.Log,
+		start: m.start, stop: m.stop, log: cfg.Log, alone: true,
 		ready:  func(context.Context, *clientv3.Client) error { return nil },
 		limits: store.Limits{Objects: embeddedObjects, Bytes: embeddedBytes},
 		maxOps: embeddedOps, requestBytes: embeddedRequestBytes,

@@ -15,6 +15,7 @@
 //	change/<ulid>         change record as JSON; written once
 //	request/<id>          change id; leased, gone after 24 to 25 hours
 //	fence/<ulid>          a change that may never be stored any more; leased
+//	replica/<name>/<id>   a control plane at work, in a cluster; leased, gone 10 s after it was last heard of
 //
 // # A commit and its ambiguous outcomes
 //
@@ -42,10 +43,18 @@
 // transaction, its removals and its record. Bodies come along in the same watch; one that doesn't is fetched by its hash. Progress is
 // asked for all the time: silence ends the watch with store.ErrUnavailable, and a prefix that is idle while others write isn't lost to
 // compaction. Another epoch, another cluster id or a lower revision ends it with store.ErrEpoch.
+//
+// # Who is at work
+//
+// Each control plane in a cluster keeps a leased key and reads all of them again when one comes or goes, and every few seconds. A
+// new one removes the keys of its own name in the transaction that puts its own: they are what a process left that was killed a moment ago. Two
+// that bear one name count as two all the same, because whoever is at work and misses its key puts it back. A member inside the process is
+// locked to it and so counts itself, without a key.
 package etcdstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +63,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/oklog/ulid/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -64,6 +74,9 @@ type Store struct {
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
+
+	replica ulid.ULID   // this handle among those at work; read-only
+	settled atomic.Bool // it took the place of those of its name
 
 	opening sync.Mutex // held by Open and Close
 	client  atomic.Pointer[clientv3.Client]
@@ -83,6 +96,8 @@ type backend struct {
 	ready func(context.Context, *clientv3.Client) error // nil: a request can be sent now
 	log   *slog.Logger
 
+	alone        bool          // nobody else can have this etcd
+	attendFor    time.Duration // how long a handle counts after it was last heard of
 	limits       store.Limits
 	maxOps       int           // per transaction
 	requestBytes int           // per transaction
@@ -104,8 +119,8 @@ type incarnation struct {
 type span struct{ from, to int64 }
 
 func newStore(b backend) *Store {
-	b.pageHeads = pageHeads
-	s := &Store{backend: b, bodies: newCache(cacheBytes)}
+	b.pageHeads, b.attendFor = pageHeads, attendFor
+	s := &Store{backend: b, bodies: newCache(cacheBytes), replica: ulid.MustNew(ulid.Now(), rand.Reader)}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
 }

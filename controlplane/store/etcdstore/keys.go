@@ -17,6 +17,7 @@ const (
 	changes    = prefix + "change/"
 	requests   = prefix + "request/"
 	fences     = prefix + "fence/"
+	replicas   = prefix + "replica/"
 	changesEnd = prefix + "change0" // '0' follows '/'
 )
 

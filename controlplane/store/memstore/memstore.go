@@ -50,6 +50,7 @@ type content struct {
 	requests  map[string]request
 	events    []store.Event // revision ascending
 	changed   chan struct{} // closed and replaced at every change of anything above
+	attending int           // handles at work
 
 	down     error  // what every call fails with
 	outcomes []bool // one per coming commit; see Ambiguous

@@ -22,6 +22,15 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func TestAttendance(t *testing.T) {
+	s := memstore.New()
+	storetest.Attendance(t, func(t *testing.T) store.Store {
+		r := s.Replica()
+		t.Cleanup(func() { _ = r.Close() })
+		return r
+	})
+}
+
 func commit(t *testing.T, s *memstore.Store, name string) int64 {
 	t.Helper()
 	r, err := s.Commit(t.Context(), storetest.Put(storetest.Head("server", name, name)))

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"watch after load misses nothing", watchAfterLoad},
 		{"watch ends with its context, its emit and the store", watchEnds},
 		{"watch from the future", watchFuture},
+		{"one that attends is counted", attends},
 		{"canceled context", canceledContext},
 		{"closed store", closedStore},
 	} {

@@ -1,17 +1,20 @@
 // Package auth is the one gate of admission: it yields a principal or a refusal, and there is no third way.
 //
-// It promises that a credential is looked up by its SHA-256 in the table of this request only, that two credentials of different
-// principals are refused, and that nothing of a credential is kept but its masked form for the caller who sent it.
-// It refuses every fallback: an unknown key next to a known one is a refusal, too, and so is an unknown one where none is needed.
+// It promises that a credential is looked up in the table of this request only, keys by their SHA-256 and tokens by package jwt; that two
+// credentials of different principals are refused, whichever way they came (headers, client certificate); and that nothing of a credential
+// is kept but its masked form for the caller who sent it and, for the exchange of tokens, the JWT of this request.
+// It refuses every fallback: an unknown key next to a known one is a refusal, too, and so is an unknown one where none is needed. A token
+// that fails a check is never a caller without an identity.
 package auth
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/request/auth/jwt"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
 	"github.com/hopgate/hopgate/proto/redact"
@@ -28,65 +31,160 @@ const authorization = "Authorization"
 
 // Gate admits callers of one listener.
 type Gate struct {
-	// Anonymous is the principal of callers without any credential; nil (the default) refuses them.
+	// Anonymous is the principal of callers without any credential; nil (the default) refuses them. They are refused, too, while the table
+	// holds an ingress, an identity provider or a passthrough server: those are for gateways that know their callers.
 	Anonymous *table.Principal
+	// Tokens verifies JWTs; nil: there are none.
+	Tokens *jwt.Tokens
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Admit settles who is calling. h has canonical keys. The error is a *fault.Error with hop client, phase auth and status 401.
-func (g *Gate) Admit(t *table.Table, h http.Header) (*table.Principal, error) {
-	var found *table.Principal
-	for i := range headers {
-		p, err := offered(t, i, h[headers[i].canonical], found != nil)
-		switch {
-		case err != nil:
-			return nil, err
-		case p == nil:
-		case found != nil && found.ID != p.ID:
-			return nil, refuse(fault.Mismatch, "two gateway credentials of different principals were sent", "send one of them")
-		default:
-			found = p
-		}
+// Admission says who was admitted, and by what.
+type Admission struct {
+	Principal *table.Principal
+	// Token is the JWT that admitted the caller; empty for other credentials.
+	Token string
+	// Expires is when the credential ends to be accepted; zero: never.
+	Expires time.Time
+}
+
+// Admit settles who is calling. h has canonical keys; names are the DNS and URI names of a client certificate that was verified. The error
+// is a *fault.Error: of hop client, phase auth and status 401 (400 for a bad end user), or of hop authserver and status 503 when a token
+// can't be checked now. ctx ends the wait for an issuer's keys.
+func (g *Gate) Admit(ctx context.Context, t *table.Table, h http.Header, names []string) (Admission, error) {
+	found, err := g.identify(ctx, t, h, names)
+	if err != nil {
+		return Admission{}, err
 	}
-	if found == nil {
-		return g.stranger()
+	if found.Principal == nil {
+		return g.stranger(t)
 	}
 	if !found.Expires.IsZero() && !g.now().Before(found.Expires) {
-		return nil, refuse(fault.Expired, "the gateway key has expired", "ask the operator for a new one")
+		return Admission{}, refuse(fault.Expired, "the gateway key has expired", "ask the operator for a new one")
+	}
+	if found.Principal.MayAssert {
+		if found.Principal, err = asserted(found.Principal, h); err != nil {
+			return Admission{}, err
+		}
 	}
 	return found, nil
 }
 
-// offered resolves the credential in one header; nil if there is none. Authorization beside a key header may be meant for somebody else:
-// there only a value that resolves counts.
-func offered(t *table.Table, header int, values []string, known bool) (*table.Principal, error) {
-	name := &headers[header]
-	switch {
-	case len(values) == 0 || len(values) == 1 && values[0] == "":
-		return nil, nil
-	case len(values) > 1:
-		return nil, refuse(fault.Malformed, "the header "+name.shown+" was sent more than once", "send one credential")
-	}
-	if token := bearer(values[0]); token != "" {
-		if p := holder(t, token); p != nil {
-			return p, nil
+// identify reads every credential and returns the one principal that all of them are of; none if there is no credential.
+func (g *Gate) identify(ctx context.Context, t *table.Table, h http.Header, names []string) (found Admission, err error) {
+	if len(names) > 0 {
+		if found, err = certified(t, names); err != nil {
+			return Admission{}, err
 		}
 	}
-	if known && name.canonical == authorization {
-		return nil, nil
+	for i := range headers {
+		values := h[headers[i].canonical]
+		if len(values) == 0 || len(values) == 1 && values[0] == "" {
+			continue
+		}
+		one, err := g.offered(ctx, t, i, values, found.Principal != nil)
+		switch {
+		case err != nil:
+			return Admission{}, err
+		case one.Principal == nil:
+		case found.Principal != nil && found.Principal.ID != one.Principal.ID:
+			return Admission{}, refuse(fault.Mismatch, "two gateway credentials of different principals were sent", "send one of them")
+		default:
+			one.Expires = earlier(found.Expires, one.Expires)
+			found = one
+		}
 	}
-	return nil, refuse(fault.Unauthenticated, "the gateway doesn't know the key in "+name.shown,
+	return found, nil
+}
+
+// certified finds who is admitted by the names of a certificate.
+func certified(t *table.Table, names []string) (found Admission, err error) {
+	for _, name := range names {
+		p := t.Certificate(name)
+		switch {
+		case p == nil:
+		case found.Principal != nil && found.Principal.ID != p.ID:
+			return Admission{}, refuse(fault.Mismatch, "the client certificate has names of different principals", "use a certificate for one of them")
+		default:
+			found = Admission{Principal: p, Expires: p.Expires}
+		}
+	}
+	return found, nil
+}
+
+// earlier is the end of two credentials; zero is no end.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// offered resolves the credential in one header. Authorization beside another credential may be meant for somebody else: there only a value
+// that resolves counts, and a token that is for this gateway.
+func (g *Gate) offered(ctx context.Context, t *table.Table, header int, values []string, known bool) (Admission, error) {
+	name := &headers[header]
+	if len(values) > 1 {
+		return Admission{}, refuse(fault.Malformed, "the header "+name.shown+" was sent more than once", "send one credential")
+	}
+	known = known && name.canonical == authorization
+	if credential := bearer(values[0]); credential != "" {
+		hash := hashOf(credential)
+		if p := t.Principal(hash); p != nil {
+			return Admission{Principal: p, Expires: p.Expires}, nil
+		}
+		if g.Tokens != nil && jwt.Shaped(credential) && len(t.Providers()) > 0 {
+			c, err := g.Tokens.Verify(ctx, t, credential, hash)
+			switch {
+			case err == nil:
+				return Admission{Principal: c.Principal, Token: credential, Expires: c.Expires}, nil
+			case !known || !jwt.IsForeign(err):
+				return Admission{}, err
+			}
+		}
+	}
+	if known {
+		return Admission{}, nil
+	}
+	return Admission{}, refuse(fault.Unauthenticated, "the gateway doesn't know the key in "+name.shown,
 		"check the key, sent as it is or after Bearer; it may have been revoked or belong to another gateway")
 }
 
+// errNothingSent marks refusals of callers who sent no credential.
+var errNothingSent = errors.New("auth: no credential was sent")
+
 // stranger is a caller without a credential.
-func (g *Gate) stranger() (*table.Principal, error) {
-	if g.Anonymous != nil {
-		return g.Anonymous, nil
-	}
-	return nil, refuse(fault.Unauthenticated, "no gateway credential was sent",
+func (g *Gate) stranger(t *table.Table) (Admission, error) {
+	f := refuse(fault.Unauthenticated, "no gateway credential was sent",
 		"send x-hopgate-api-key, x-litellm-api-key or Authorization with: Bearer <key>")
+	f.Err = errNothingSent
+	if g.Anonymous == nil {
+		return Admission{}, f
+	}
+	if what := knowsCallers(t); what != "" {
+		f.Message = "callers without a credential aren't admitted while the configuration has " + what
+		f.Hint = "send a key, or remove it from the configuration of a gateway that runs without keys"
+		return Admission{}, f
+	}
+	return Admission{Principal: g.Anonymous}, nil
+}
+
+// knowsCallers names what of the configuration makes no sense for a gateway whose callers have no identity; empty: nothing. It is asked for
+// anonymous callers only, whose gateways have few servers.
+func knowsCallers(t *table.Table) string {
+	if ing := t.Ingress(); ing.Name != "" || ing.Closed {
+		return "an ingress"
+	}
+	if len(t.Providers()) > 0 {
+		return "an identity provider"
+	}
+	for s := range t.Servers() {
+		if s.Auth.Type == "passthrough" {
+			return "a passthrough server"
+		}
+	}
+	return ""
 }
 
 func (g *Gate) now() time.Time {
@@ -94,11 +192,6 @@ func (g *Gate) now() time.Time {
 		return g.Now()
 	}
 	return time.Now()
-}
-
-// holder finds the principal by the credential's hash: the comparison is of hashes, so its time tells nothing about a key.
-func holder(t *table.Table, token string) *table.Principal {
-	return t.Principal(sha256.Sum256([]byte(token)))
 }
 
 // bearer strips the scheme Bearer, case-insensitively, and outer blanks; other schemes are no gateway credential.
@@ -114,31 +207,7 @@ func bearer(v string) string {
 	return ""
 }
 
-// Holds reports whether a value that is about to leave for an upstream holds anybody's gateway credential: as it is, after a scheme, or
-// inside Basic.
-func Holds(t *table.Table, value string) bool {
-	value = strings.TrimSpace(value)
-	if holder(t, value) != nil {
-		return true
-	}
-	scheme, rest, ok := strings.Cut(value, " ")
-	if !ok {
-		return false
-	}
-	rest = strings.TrimSpace(rest)
-	return holder(t, rest) != nil || strings.EqualFold(scheme, "basic") && holdsBasic(t, rest)
-}
-
-func holdsBasic(t *table.Table, encoded string) bool {
-	plain, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return false
-	}
-	user, password, _ := strings.Cut(string(plain), ":")
-	return holder(t, user) != nil || holder(t, password) != nil
-}
-
-func refuse(k fault.Kind, msg, hint string) error {
+func refuse(k fault.Kind, msg, hint string) *fault.Error {
 	return &fault.Error{Hop: fault.Client, Phase: fault.Auth, Kind: k, Status: http.StatusUnauthorized, Code: fault.CodeUnauthenticated,
 		Message: msg, Hint: hint}
 }

@@ -1,7 +1,7 @@
 // Package endpoint turns a request path into a typed value: which door of the gateway was knocked at.
 //
-// It promises that two spellings of one door give one value (canonical name for sealing, limits and records) and never looks at headers
-// or config. It refuses to decode percent escapes: no name of ours has any.
+// It promises that two spellings of one door have one canonical name (for sealing, limits and records) and never looks at headers, the
+// Host included, or config. It refuses to decode percent escapes: no name of ours has any.
 package endpoint
 
 import "strings"
@@ -17,12 +17,24 @@ const (
 	List
 	Live
 	Ready
+	// ProtectedResource, AuthServer, OpenID and JWKS are the documents of OAuth below /.well-known/ (RFC 9728, RFC 8414, OpenID Connect
+	// Discovery 1.0, RFC 7517).
+	ProtectedResource
+	AuthServer
+	OpenID
+	JWKS
+	// ClientIP is /v1/mcp/network/client-ip.
+	ClientIP
 )
 
 // Endpoint is one door.
 type Endpoint struct {
 	Kind Kind
-	Name string // of the server; the raw list for List
+	// Name of the server; the raw list for List. For the documents of OAuth it is the route they are about, as spelled there: a path like
+	// /everything/mcp, or nothing for the document at the root.
+	Name string
+	// Swapped says that it was spelled /mcp/{name} instead of /{name}/mcp.
+	Swapped bool
 }
 
 // Parse reads a request path without its query. One trailing slash doesn't matter.
@@ -36,28 +48,74 @@ func Parse(path string) Endpoint {
 	case "/readyz":
 		return Endpoint{Kind: Ready}
 	}
-	name, ok := cut(path)
-	if !ok {
-		return Endpoint{}
+	if name, swapped, ok := cut(path); ok {
+		return named(name, swapped)
 	}
+	if path == "/v1/mcp/network/client-ip" {
+		return Endpoint{Kind: ClientIP}
+	}
+	return document(path)
+}
+
+func named(name string, swapped bool) Endpoint {
 	if strings.IndexByte(name, ',') >= 0 {
-		return Endpoint{Kind: List, Name: name}
+		return Endpoint{Kind: List, Name: name, Swapped: swapped}
 	}
 	if !validName(name) {
 		return Endpoint{}
 	}
-	return Endpoint{Kind: Server, Name: name}
+	return Endpoint{Kind: Server, Name: name, Swapped: swapped}
+}
+
+// documents are the well-known names that take a route behind them.
+var documents = [...]struct {
+	name string
+	kind Kind
+}{{"oauth-protected-resource", ProtectedResource}, {"oauth-authorization-server", AuthServer}, {"openid-configuration", OpenID}}
+
+// document reads /.well-known/{document} and /.well-known/{document}{route} (RFC 9728 section 3.1, RFC 8414 section 3.1).
+func document(path string) Endpoint {
+	rest, ok := strings.CutPrefix(path, "/.well-known/")
+	if !ok {
+		return Endpoint{}
+	}
+	if rest == "jwks.json" {
+		return Endpoint{Kind: JWKS}
+	}
+	for _, d := range documents {
+		if route, ok := strings.CutPrefix(rest, d.name); ok && (route == "" || wellFormed(route)) {
+			return Endpoint{Kind: d.kind, Name: route}
+		}
+	}
+	return Endpoint{}
+}
+
+// wellFormed reports whether a path could be a route of MCP, whatever is configured.
+func wellFormed(route string) bool {
+	if route == "/mcp" {
+		return true
+	}
+	name, _, ok := cut(route)
+	if !ok {
+		return false
+	}
+	for one := range strings.SplitSeq(name, ",") {
+		if one == "" || !validName(one) {
+			return false
+		}
+	}
+	return true
 }
 
 // cut finds the name in /{name}/mcp and /mcp/{name}.
-func cut(path string) (string, bool) {
+func cut(path string) (name string, swapped, ok bool) {
 	if name, ok := strings.CutPrefix(path, "/mcp/"); ok && strings.IndexByte(name, '/') < 0 {
-		return name, name != ""
+		return name, true, name != ""
 	}
 	if name, ok := strings.CutSuffix(path, "/mcp"); ok && len(name) > 1 && strings.LastIndexByte(name, '/') == 0 {
-		return name[1:], true
+		return name[1:], false, true
 	}
-	return "", false
+	return "", false, false
 }
 
 // validName is the alphabet of paths: what a name can be, and the hyphen of old spellings, so that those get "unknown" rather than "no such
@@ -78,3 +136,24 @@ func validName(s string) bool {
 
 // Canonical is the one spelling of the endpoint that sessions are bound to.
 func (e Endpoint) Canonical() string { return "server/" + e.Name }
+
+// Route is the path of the MCP route that the endpoint is, or that the document is about: /everything/mcp, as it was spelled but for a slash
+// at the end, since RFC 9728 section 3.3 wants the identifier of a resource to be the URL that the client used. Empty for every other door
+// and for the documents at the root.
+func (e Endpoint) Route() string {
+	switch e.Kind {
+	case Aggregate:
+		return "/mcp"
+	case Server, List:
+		if e.Swapped {
+			return "/mcp/" + e.Name
+		}
+		return "/" + e.Name + "/mcp"
+	case ProtectedResource, AuthServer, OpenID:
+		return e.Name
+	}
+	return ""
+}
+
+// Public reports whether the door is one of the documents of OAuth, which everybody may read.
+func (e Endpoint) Public() bool { return e.Kind >= ProtectedResource && e.Kind <= JWKS }

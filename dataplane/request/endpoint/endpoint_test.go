@@ -17,13 +17,13 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/mcp/", endpoint.Endpoint{Kind: endpoint.Aggregate}},
 		{"/everything/mcp", endpoint.Endpoint{Kind: endpoint.Server, Name: "everything"}},
 		{"/everything/mcp/", endpoint.Endpoint{Kind: endpoint.Server, Name: "everything"}},
-		{"/mcp/everything", endpoint.Endpoint{Kind: endpoint.Server, Name: "everything"}},
-		{"/mcp/everything/", endpoint.Endpoint{Kind: endpoint.Server, Name: "everything"}},
-		{"/mcp/mcp", endpoint.Endpoint{Kind: endpoint.Server, Name: "mcp"}},
+		{"/mcp/everything", endpoint.Endpoint{Kind: endpoint.Server, Name: "everything", Swapped: true}},
+		{"/mcp/everything/", endpoint.Endpoint{Kind: endpoint.Server, Name: "everything", Swapped: true}},
+		{"/mcp/mcp", endpoint.Endpoint{Kind: endpoint.Server, Name: "mcp", Swapped: true}},
 		{"/old-name/mcp", endpoint.Endpoint{Kind: endpoint.Server, Name: "old-name"}},
 		{"/" + long + "/mcp", endpoint.Endpoint{Kind: endpoint.Server, Name: long}},
 		{"/a,b/mcp", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b"}},
-		{"/mcp/a,b", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b"}},
+		{"/mcp/a,b", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b", Swapped: true}},
 		{"/healthz", endpoint.Endpoint{Kind: endpoint.Live}},
 		{"/readyz", endpoint.Endpoint{Kind: endpoint.Ready}},
 		{"/readyz/", endpoint.Endpoint{Kind: endpoint.Ready}},
@@ -44,8 +44,35 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/every thing/mcp", endpoint.Endpoint{}},
 		{"/caf\u00e9/mcp", endpoint.Endpoint{}},
 		{"/" + long + "a/mcp", endpoint.Endpoint{}},
-		{"/.well-known/oauth-protected-resource", endpoint.Endpoint{}},
-		{"/.well-known/oauth-protected-resource/everything/mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource", endpoint.Endpoint{Kind: endpoint.ProtectedResource}},
+		{"/.well-known/oauth-protected-resource/", endpoint.Endpoint{Kind: endpoint.ProtectedResource}},
+		{"/.well-known/oauth-protected-resource/mcp", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/mcp"}},
+		{"/.well-known/oauth-protected-resource/everything/mcp", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/everything/mcp"}},
+		{"/.well-known/oauth-protected-resource/everything/mcp/", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/everything/mcp"}},
+		{"/.well-known/oauth-protected-resource/mcp/everything", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/mcp/everything"}},
+		{"/.well-known/oauth-protected-resource/a,b/mcp", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/a,b/mcp"}},
+		{"/.well-known/oauth-authorization-server", endpoint.Endpoint{Kind: endpoint.AuthServer}},
+		{"/.well-known/oauth-authorization-server/everything/mcp", endpoint.Endpoint{Kind: endpoint.AuthServer, Name: "/everything/mcp"}},
+		{"/.well-known/openid-configuration", endpoint.Endpoint{Kind: endpoint.OpenID}},
+		{"/.well-known/openid-configuration/mcp", endpoint.Endpoint{Kind: endpoint.OpenID, Name: "/mcp"}},
+		{"/.well-known/jwks.json", endpoint.Endpoint{Kind: endpoint.JWKS}},
+		{"/v1/mcp/network/client-ip", endpoint.Endpoint{Kind: endpoint.ClientIP}},
+		{"/v1/mcp/network/client-ip/", endpoint.Endpoint{Kind: endpoint.ClientIP}},
+
+		{"/.well-known", endpoint.Endpoint{}},
+		{"/.well-known/mcp", endpoint.Endpoint{}},
+		{"/.well-known/jwks.json/mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resourceful", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/everything", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource//mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/mcp//", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/a/b/mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/a,,b/mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/a,\"/mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/../mcp", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/%65verything/mcp", endpoint.Endpoint{}},
+		{"/everything/mcp/.well-known/openid-configuration", endpoint.Endpoint{}},
+		{"/v1/mcp/network", endpoint.Endpoint{}},
 	} {
 		if got := endpoint.Parse(c.path); got != c.want {
 			t.Errorf("%q: got %+v, want %+v", c.path, got, c.want)
@@ -57,5 +84,53 @@ func TestBothSpellingsAreOneEndpoint(t *testing.T) {
 	a, b := endpoint.Parse("/everything/mcp"), endpoint.Parse("/mcp/everything/")
 	if a.Canonical() != b.Canonical() || a.Canonical() == endpoint.Parse("/other/mcp").Canonical() {
 		t.Errorf("%q and %q", a.Canonical(), b.Canonical())
+	}
+}
+
+func TestTheRouteIsAsItWasSpelled(t *testing.T) {
+	for path, want := range map[string]string{
+		"/mcp": "/mcp", "/mcp/": "/mcp", "/a/mcp": "/a/mcp", "/a/mcp/": "/a/mcp", "/mcp/a": "/mcp/a", "/mcp/a,b": "/mcp/a,b", "/a,b/mcp": "/a,b/mcp",
+		"/.well-known/oauth-protected-resource/mcp/a": "/mcp/a", "/.well-known/oauth-authorization-server": "", "/.well-known/jwks.json": "",
+		"/readyz": "", "/nothing": "", "/v1/mcp/network/client-ip": "",
+	} {
+		if got := endpoint.Parse(path).Route(); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestOnlyDocumentsArePublic(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/.well-known/oauth-protected-resource/mcp": true, "/.well-known/oauth-authorization-server": true, "/.well-known/openid-configuration": true,
+		"/.well-known/jwks.json": true, "/mcp": false, "/a/mcp": false, "/a,b/mcp": false, "/v1/mcp/network/client-ip": false, "/nothing": false, "/readyz": false,
+	} {
+		if got := endpoint.Parse(path).Public(); got != want {
+			t.Errorf("%s: %v, want %v", path, got, want)
+		}
+	}
+}
+
+// FuzzParse: nothing makes Parse panic, and the document about a route is found from the route of every door.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"/mcp", "/a/mcp", "/mcp/a,b", "/.well-known/jwks.json", "/.well-known/oauth-protected-resource/mcp/a", "//", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		e := endpoint.Parse(path)
+		route := e.Route()
+		if e.Kind != endpoint.Aggregate && e.Kind != endpoint.Server {
+			return
+		}
+		if d := endpoint.Parse("/.well-known/oauth-protected-resource" + route); d.Kind != endpoint.ProtectedResource || d.Route() != route {
+			t.Errorf("%q: %+v, %+v", path, e, d)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	for b.Loop() {
+		if endpoint.Parse("/everything/mcp").Kind != endpoint.Server {
+			b.Fatal("not a server")
+		}
 	}
 }

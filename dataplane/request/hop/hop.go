@@ -1,7 +1,8 @@
 // Package hop is the upstream leg: it builds the outbound request from nothing, sends it, and says what kind of answer came.
 //
-// It promises that no inbound header travels unless it is named here, that a request whose bytes left is never sent twice, and that every
-// failure is a *fault.Error naming the phase. It refuses redirects, pages that aren't MCP, and bodies without an end.
+// It promises that no inbound header travels unless it is named here or comes from the credential stage, that each leg of a call carries the
+// same credential, that a request whose bytes left is never sent twice, and that every failure is a *fault.Error naming the phase. It refuses
+// redirects, pages that aren't MCP, bodies without an end, and to send a call without a part of its credential.
 package hop
 
 import (
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
@@ -48,6 +50,8 @@ type Call struct {
 	Params []Field
 	// LastEventID resumes a stream.
 	LastEventID string
+	// Credential is what the server wants beside MCP, resolved and checked. Read only; nil for none. One-shot legs and Goodbye carry it, too.
+	Credential []credential.Field
 	// Traceparent and Tracestate of our CLIENT span.
 	Traceparent, Tracestate string
 	// Stream marks long-lived answers: no idle and no total limit.
@@ -66,6 +70,9 @@ func (a *Answer) Session() string { return a.Header.Get("Mcp-Session-Id") }
 // Send makes the exchange and returns when the head of the answer is there, whatever its status. c and what it holds are not kept. Errors
 // are *fault.Error, or the end of ctx.
 func (h *Hop) Send(ctx context.Context, c *Call, rec *telemetry.Record) (Answer, error) {
+	if err := c.attachable(); err != nil {
+		return Answer{}, err
+	}
 	buf := h.fields.Get().(*[]byte)
 	defer h.fields.Put(buf)
 	*buf = h.appendFields((*buf)[:0], c)
@@ -119,7 +126,11 @@ func (h *Hop) appendFields(b []byte, c *Call) []byte {
 	}
 	b = appendField(b, "Last-Event-ID", c.LastEventID)
 	b = appendField(b, "traceparent", c.Traceparent)
-	return appendField(b, "tracestate", c.Tracestate)
+	b = appendField(b, "tracestate", c.Tracestate)
+	for i := range c.Credential {
+		b = appendField(b, c.Credential[i].Name, c.Credential[i].Value)
+	}
+	return b
 }
 
 // appendField adds a header line; a value with a control character is left out, so that no line can be smuggled in.

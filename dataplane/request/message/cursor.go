@@ -1,5 +1,7 @@
 package message
 
+import "bytes"
+
 // problem is why a scan stopped.
 type problem uint8
 
@@ -11,6 +13,8 @@ const (
 	repeatedID // the same, and it is the id
 	unsound    // a name there that isn't valid Unicode
 	notRPC     // jsonrpc is not "2.0"
+	unlisted   // tools that are no list
+	respelled  // a name that is routed by, in other capitals
 )
 
 // cursor walks a body once. The first failure sticks, and from then on nothing moves.
@@ -156,12 +160,30 @@ func (c *cursor) root(e *Envelope) {
 		case "error":
 			e.Error = c.value()
 		default:
-			c.value()
+			if c.value(); c.fail == fine && folds(name, rootNames[:]) {
+				c.fail = respelled
+			}
 		}
 	})
 	if c.fail == fine && string(inner(version, c.b)) != "2.0" {
 		c.fail = notRPC
 	}
+}
+
+// Names that are routed by. Some parsers match names regardless of case: to them another spelling would be the same member once more.
+var (
+	rootNames  = [...][]byte{[]byte("jsonrpc"), []byte("id"), []byte("method"), []byte("params"), []byte("result"), []byte("error")}
+	paramNames = [...][]byte{[]byte("name"), []byte("uri"), []byte("taskId"), []byte("arguments"), []byte("_meta")}
+)
+
+// folds reports whether name is one of the list but for its capitals.
+func folds(name []byte, list [][]byte) bool {
+	for _, one := range list {
+		if bytes.EqualFold(name, one) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *cursor) params(e *Envelope) {
@@ -177,7 +199,10 @@ func (c *cursor) params(e *Envelope) {
 			e.Offer = c.value()
 		case "_meta":
 			e.Meta = c.descend(func() { c.meta(e) })
+		case "arguments":
+			c.value()
 		default:
+			e.respelled = e.respelled || folds(name, paramNames[:])
 			c.value()
 		}
 	})

@@ -64,6 +64,8 @@ type Envelope struct {
 	ProgressToken Span
 	Traceparent   Span
 	Tracestate    Span
+
+	respelled bool // params has a member that is routed by in other capitals
 }
 
 // DefaultDepth and MaxDepth bound how many brackets may be open at once, the outermost included.
@@ -75,7 +77,8 @@ const (
 // Scan reads body once and fills e. depth bounds the nesting; 0 or less means DefaultDepth, more than MaxDepth means MaxDepth.
 //
 // Errors are *fault.Error of hop=client, phase=request: -32700 for what isn't JSON, -32600 for JSON that isn't a JSON-RPC message, that
-// repeats a name at the root, in params or in _meta, or that nests too deeply. After a -32600 e.ID still tells the request's id if that is
+// repeats a name at the root, in params or in _meta, that has a name that is routed by in other capitals (at the root, and in params of the
+// methods MCP defines; some servers match names regardless of case), or that nests too deeply. After a -32600 e.ID still tells the request's id if that is
 // known beyond doubt. Scan doesn't allocate unless such an object has more than 32 names or spells one with escapes.
 func Scan(body []byte, depth int, e *Envelope) error {
 	*e = Envelope{}
@@ -113,7 +116,7 @@ func clampDepth(d int) int {
 func (e *Envelope) refused(c *cursor) error {
 	id := e.ID
 	*e = Envelope{}
-	if c.fail != syntax && c.fail != repeatedID && validID(id.Of(c.b)) {
+	if c.fail != syntax && c.fail != repeatedID && c.fail != respelled && validID(id.Of(c.b)) {
 		e.ID = id
 	}
 	return c.fault()
@@ -153,6 +156,9 @@ func (e *Envelope) call(body []byte) error {
 		if s.opens(body, '"') && !sound(s.Of(body)) {
 			return invalid("a string used for routing isn't valid Unicode")
 		}
+	}
+	if e.respelled && KnownMethod(e.MethodString(body)) {
+		return capitals()
 	}
 	e.Kind = Notification
 	if e.ID.Present() {

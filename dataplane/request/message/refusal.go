@@ -19,11 +19,20 @@ func (c *cursor) fault() *fault.Error {
 		return invalid("a name occurs twice in one object, at the root, in params or in _meta")
 	case unsound:
 		return invalid("a name at the root, in params or in _meta isn't valid Unicode")
+	case respelled:
+		return capitals()
 	case notRPC:
 		return invalid(`the message needs "jsonrpc": "2.0"`)
 	}
 	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Code: fault.CodeParse, Status: http.StatusBadRequest,
 		Message: "the body isn't valid JSON; the trouble is near byte " + strconv.Itoa(min(c.i, len(c.b)))}
+}
+
+// capitals is a message that a server which matches names regardless of case would read differently.
+func capitals() *fault.Error {
+	f := invalid("a name at the root or in params is one that MCP defines, in other capitals")
+	f.Hint = "write names as MCP does: jsonrpc, id, method, params, name, uri, taskId, arguments, _meta"
+	return f
 }
 
 // invalid is JSON that isn't a JSON-RPC message: -32600.

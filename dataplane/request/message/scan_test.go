@@ -194,10 +194,32 @@ func TestNamesAreDecoded(t *testing.T) {
 }
 
 func TestScanIsCaseExact(t *testing.T) {
-	body := `{"jsonrpc":"2.0","id":1,"method":"a","METHOD":"b","Params":{"name":"x"},"params":{"Name":"y","NAME":"z"}}`
+	body := `{"jsonrpc":"2.0","id":1,"method":"a","params":{"Name":"y","NAME":"z"}}`
 	e := scanned(t, body)
 	if e.MethodString([]byte(body)) != "a" || e.Name.Present() {
 		t.Errorf("method %q, name %q", e.MethodString([]byte(body)), e.NameString([]byte(body)))
+	}
+}
+
+// A server that matches names regardless of case would do something else than what was looked at.
+func TestScanRefusesRoutedNamesInOtherCapitals(t *testing.T) {
+	for _, body := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"ping","METHOD":"tools/call"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"ping","m\u0045thod":"tools/call"}`,
+		`{"jsonrpc":"2.0","id":1,"ID":2,"method":"ping"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"Params":{"name":"b"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"param\u017f":{"name":"b"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"NAME":"b"}}`,
+		`{"jsonrpc":"2.0","id":1,"params":{"name":"a","argumentS":{}},"method":"tools/call"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"a","taskid":"b"}}`,
+		`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a","Name":"b"}}`,
+	} {
+		var e message.Envelope
+		f := fault.As(message.Scan([]byte(body), 64, &e))
+		if f == nil || f.JSONRPCCode() != fault.CodeInvalidRequest || f.HTTPStatus() != 400 || f.Hint == "" {
+			t.Errorf("%s: %v", body, f)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -16,6 +17,14 @@ var (
 	published = origin.Listener{Public: []string{"https://mcp.example.com"}}
 	anonymous = origin.Listener{Loopback: true, Anonymous: true, Public: []string{"https://mcp.example.com"}}
 )
+
+// check asks the listener about a direct caller, where no ingress is configured.
+func check(l *origin.Listener, host string, h http.Header) error {
+	in := &origin.Request{Remote: "192.0.2.1:5000", Host: host, Header: h}
+	ing := new(table.Ingress)
+	f := l.Settle(in, ing)
+	return l.Check(in, &f, ing)
+}
 
 func TestWhichHostsAndOriginsPass(t *testing.T) {
 	for _, c := range []struct {
@@ -70,8 +79,8 @@ func TestWhichHostsAndOriginsPass(t *testing.T) {
 		{"any origin", open, "whatever.example:1", []string{"https://else.example"}, true},
 		{"two origins anywhere", open, "whatever.example", []string{"https://a", "https://b"}, false},
 		{"published host", published, "mcp.example.com", []string{"https://mcp.example.com"}, true},
-		{"host beside the published one", published, "10.0.0.7:4000", nil, false},
-		{"loopback isn't special there", published, "localhost:4000", nil, false},
+		{"host beside the published one", published, "10.0.0.7:4000", nil, true},
+		{"loopback isn't special there", published, "localhost:4000", nil, true},
 		{"origin beside the published one", published, "mcp.example.com", []string{"http://localhost:1"}, false},
 
 		{"without keys by loopback", anonymous, "localhost:4000", []string{"http://127.0.0.1:6274"}, true},
@@ -83,7 +92,7 @@ func TestWhichHostsAndOriginsPass(t *testing.T) {
 			for _, o := range c.origins {
 				h.Add("Origin", o)
 			}
-			err := c.listener.Check(c.host, h)
+			err := check(&c.listener, c.host, h)
 			if (err == nil) != c.ok {
 				t.Fatalf("got %v", err)
 			}
@@ -97,19 +106,67 @@ func TestWhichHostsAndOriginsPass(t *testing.T) {
 func TestProxiesAreRefusedWithoutKeys(t *testing.T) {
 	for _, k := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Client-Cert", "X-Real-Ip", "Via"} {
 		h := http.Header{k: {"1"}}
-		f := fault.As(anonymous.Check("localhost", h))
+		f := fault.As(check(&anonymous, "localhost", h))
 		if f == nil || f.HTTPStatus() != 403 || !strings.Contains(f.Message, k) {
 			t.Errorf("%s: %v", k, f)
 		}
-		if err := loopback.Check("localhost", h); err != nil {
+		if err := check(&loopback, "localhost", h); err != nil {
 			t.Errorf("%s with keys: %v", k, err)
 		}
 	}
 }
 
 func TestEchoedHostsAreShort(t *testing.T) {
-	f := fault.As(loopback.Check(strings.Repeat("x", 5000), http.Header{}))
+	f := fault.As(check(&loopback, strings.Repeat("x", 5000), http.Header{}))
 	if f == nil || len(f.Message) > 200 {
 		t.Errorf("got %v", f)
+	}
+}
+
+// TestWhoMayVouchForAHost: what a trusted proxy says counts beside the Host header, and only as a public origin.
+func TestWhoMayVouchForAHost(t *testing.T) {
+	public := &table.Ingress{Name: "edge", Proxies: set("10.0.0.0/8", "127.0.0.0/8"), Forwarded: true, Host: true, Public: []string{"https://mcp.example.com"},
+		CORS: []string{"https://app.example.com"}}
+	quiet := &table.Ingress{Name: "edge", Proxies: public.Proxies, Forwarded: true, Host: true}
+	for _, c := range []struct {
+		name         string
+		listener     origin.Listener
+		ing          *table.Ingress
+		remote, host string
+		told, page   string
+		ok           bool
+	}{
+		{"a proxy that puts its own name for us into Host", open, public, "10.0.0.5:1", "backend", "mcp.example.com", "", true},
+		{"a proxy that tells the port as well", open, public, "10.0.0.5:1", "backend", "mcp.example.com:443", "", true},
+		{"somebody who isn't a proxy says the same", loopback, public, "192.0.2.1:1", "backend", "mcp.example.com", "", false},
+		{"a proxy of another name", loopback, public, "10.0.0.5:1", "backend", "evil.example", "", false},
+		{"a proxy that passes Host on", open, public, "10.0.0.5:1", "mcp.example.com", "", "", true},
+		{"a name that the proxy was called by doesn't spoil a good Host", open, public, "10.0.0.5:1", "mcp.example.com", "evil.example", "", true},
+		{"the ingress wins over the process", known, &table.Ingress{Public: []string{"https://other.example.com"}}, "192.0.2.1:1", "mcp.example.com", "", "", false},
+		{"the process counts where the ingress is silent", published, quiet, "192.0.2.1:1", "mcp.example.com", "", "", true},
+		{"a rebound page forwards itself as localhost", loopback, quiet, "127.0.0.1:1", "evil.example:4000", "localhost", "", false},
+		{"a rebound page claims to be at home", loopback, quiet, "127.0.0.1:1", "evil.example:4000", "evil.example:4000", "http://evil.example:4000", false},
+		{"a rebound page vouches for its own origin", loopback, quiet, "127.0.0.1:1", "localhost:4000", "evil.example:4000", "http://evil.example:4000", false},
+		{"a proxy on this machine", loopback, public, "127.0.0.1:1", "backend", "mcp.example.com", "", true},
+		{"a page of a listed origin", open, public, "192.0.2.1:1", "mcp.example.com", "", "https://app.example.com", true},
+		{"a page of a listed origin on a loopback listener", loopback, public, "127.0.0.1:1", "localhost", "", "https://APP.example.com:443", true},
+		{"a page of a listed name by http", open, public, "192.0.2.1:1", "mcp.example.com", "", "http://app.example.com", false},
+		{"a page beside the listed ones", open, public, "192.0.2.1:1", "mcp.example.com", "", "https://app.example.com.evil.example", false},
+		{"a proxy in front that sends a name of its own", open, public, "192.0.2.1:1", "backend", "", "", true},
+		{"listed pages don't make listed hosts", loopback, public, "192.0.2.1:1", "app.example.com", "", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := &origin.Request{Remote: c.remote, Host: c.host, Header: http.Header{}}
+			if c.told != "" {
+				in.Header["X-Forwarded-Host"] = []string{c.told}
+			}
+			if c.page != "" {
+				in.Header["Origin"] = []string{c.page}
+			}
+			f := c.listener.Settle(in, c.ing)
+			if err := c.listener.Check(in, &f, c.ing); (err == nil) != c.ok {
+				t.Errorf("got %v with %+v", err, f)
+			}
+		})
 	}
 }

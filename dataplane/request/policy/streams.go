@@ -1,6 +1,8 @@
-// Package policy decides whether an admitted caller may do this now. Today that is one rule: how many streams a principal may hold open.
+// Package policy decides whether an admitted caller may do this now: how many streams a principal may hold open here (Streams), and how many
+// calls a principal, team, server or tool may make over the whole fleet, of which this data plane has a share (Limits).
 //
-// It promises that a refused stream costs nothing and that a principal without streams isn't remembered. It refuses to queue.
+// It promises that a refused call costs nothing of any limit, that a call without limits costs nothing at all, that no call waits for a lock
+// of another one, and that memory is bounded: what isn't used is forgotten. It refuses to queue.
 package policy
 
 import (

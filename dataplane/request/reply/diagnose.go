@@ -1,6 +1,7 @@
 package reply
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 
@@ -17,12 +18,15 @@ func (r *Reply) diagnose(h http.Header) {
 	}
 	h["X-Mcp-Debug-Hops"] = []string{string(telemetry.AppendHops(nil, r.Record))}
 	h["Server-Timing"] = []string{string(telemetry.AppendServerTiming(nil, r.Record))}
+	if r.Principal.Debug && r.Origin != nil {
+		h["X-Mcp-Debug-Origin"] = []string{r.Origin()}
+	}
 	if r.Server == nil {
 		return
 	}
 	h["X-Mcp-Debug-Oauth2-Token"] = []string{r.token()}
-	h["X-Mcp-Debug-Auth-Resolution"] = []string{"no-auth"}
-	h["X-Mcp-Debug-Server-Auth-Type"] = []string{r.Server.AuthType}
+	h["X-Mcp-Debug-Auth-Resolution"] = []string{cmp.Or(r.Resolution, "no-auth")}
+	h["X-Mcp-Debug-Server-Auth-Type"] = []string{cmp.Or(r.Server.Auth.Type, "none")}
 	if r.Server.Target != nil {
 		h["X-Mcp-Debug-Outbound-Url"] = []string{r.Server.Target.Masked}
 	}
@@ -36,7 +40,7 @@ func (r *Reply) token() string {
 	if f := r.Record.Fault; f != nil && f.Kind == fault.CredentialLeak {
 		return "SAME_AS_LITELLM_KEY - likely misconfigured"
 	}
-	return "(none)"
+	return cmp.Or(r.Token, "(none)")
 }
 
 // route tells where the request went and in which dialect.

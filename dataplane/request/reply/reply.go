@@ -43,6 +43,12 @@ type Reply struct {
 	InboundAuth string // masked credentials the caller sent, only when diagnostics were asked for
 	Principal   *table.Principal
 	Server      *table.Server
+	Resolution  string        // how the credential for the server was found; empty: it wants none
+	Token       string        // the credential as this caller may see it; empty: none
+	Origin      func() string // where the request came from and how we know; nil: nobody asked
+
+	// Challenge of a 401; empty: that of a gateway which only takes keys.
+	Challenge string
 
 	started bool
 	pulse   *pulse // of an event stream
@@ -86,8 +92,14 @@ func (r *Reply) Fault(f *fault.Error, id []byte) {
 	h["X-Hopgate-Error"] = []string{f.Header()}
 	h["Cache-Control"] = noStore
 	delete(h, "Mcp-Session-Id")
-	if f.HTTPStatus() == http.StatusUnauthorized {
+	switch {
+	case r.Challenge != "":
+		h["Www-Authenticate"] = []string{r.Challenge}
+	case f.HTTPStatus() == http.StatusUnauthorized:
 		h["Www-Authenticate"] = challenge
+	}
+	if f.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10)}
 	}
 	r.buf = f.AppendJSONRPC(r.buf[:0], id, r.place())
 	r.Whole(f.HTTPStatus(), typeJSON, r.buf)

@@ -1,35 +1,42 @@
-// Package route finds the server a request is for.
+// Package route finds the server a request is for, and what of it the caller may use.
 //
-// It promises one answer for "there is no such server" and "it isn't yours" (404, with suggestions only among what the caller may reach),
-// so that names can't be probed. It refuses servers that this region can't reach, and says that this is why.
+// It promises one answer for "there is no such server", "it isn't yours" and "not from there" (404, with suggestions only among what the
+// caller may reach), so that names can't be probed. It refuses servers that this region can't reach, and says that this is why.
 package route
 
 import (
 	"net/http"
+	"net/netip"
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// Match returns the server named in the path if the caller may reach it.
-func Match(t *table.Table, p *table.Principal, name, region string) (*table.Server, error) {
+// Match returns the server named in the path, and what of it the caller may use, if its grants open anything of it and it may be seen from
+// where the caller is: internal says whether that is within the internal ranges, client is its address, or not valid when it isn't known.
+// Errors are *fault.Error (gateway, route).
+func Match(t *table.Table, p *table.Principal, name, region string, internal bool, client netip.Addr) (*table.Server, table.Access, error) {
 	s, ok := t.Server(name)
-	if !ok || !p.May(name) {
-		return nil, missing(t, p, name)
+	if !ok || !s.Reachable(internal, client) {
+		return nil, table.Access{}, missing(t, p, name, internal, client)
+	}
+	access := t.Access(p, s)
+	if !access.Open() {
+		return nil, table.Access{}, missing(t, p, name, internal, client)
 	}
 	if s.Target == nil {
-		return nil, &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unreachable, Server: name,
+		return nil, table.Access{}, &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unreachable, Server: name,
 			Message: "the server " + name + " has no endpoint for the region " + region,
 			Hint:    "call the gateway in a region the server lists, or add an endpoint for this one"}
 	}
-	return s, nil
+	return s, access, nil
 }
 
-func missing(t *table.Table, p *table.Principal, name string) error {
+func missing(t *table.Table, p *table.Principal, name string, internal bool, client netip.Addr) error {
 	e := &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
 		Message: "there is no server " + name + " that this caller may reach"}
-	if near := nearest(t, p, name); near != "" {
+	if near := nearest(t, p, name, internal, client); near != "" {
 		e.Hint = "did you mean " + near + "?"
 	} else {
 		e.Hint = "`hopgate get servers` lists the servers, `hopgate get apikeys` what each key may reach"
@@ -41,13 +48,13 @@ func missing(t *table.Table, p *table.Principal, name string) error {
 const suggestAmong = 1000
 
 // nearest returns the reachable name that differs least, or "" when none is close.
-func nearest(t *table.Table, p *table.Principal, name string) string {
+func nearest(t *table.Table, p *table.Principal, name string, internal bool, client netip.Addr) string {
 	if servers, _ := t.Len(); servers > suggestAmong {
 		return ""
 	}
 	var names []string
 	for s := range t.Servers() {
-		if p.May(s.Name) {
+		if s.Reachable(internal, client) && t.Access(p, s).Open() {
 			names = append(names, s.Name)
 		}
 	}

@@ -1,6 +1,8 @@
 package route_test
 
 import (
+	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -12,7 +14,8 @@ import (
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// servers are a table of region eu; "faraway" has no endpoint there.
+// servers are a table of region eu; "faraway" has no endpoint there, "inhouse" is for
+// internal callers, and "branch" for those from 198.51.100.0/24.
 func servers(t *testing.T, names ...string) *table.Table {
 	t.Helper()
 	var d confset.Delta
@@ -21,7 +24,14 @@ func servers(t *testing.T, names ...string) *table.Table {
 		if name == "faraway" {
 			ep.Regions = []string{"us"}
 		}
-		body, err := rules.Body(&configv1.Server{Name: name, Spec: &configv1.ServerSpec{Endpoints: []*configv1.Endpoint{ep}}})
+		spec := &configv1.ServerSpec{Endpoints: []*configv1.Endpoint{ep}}
+		switch name {
+		case "inhouse":
+			spec.ReachableFrom = "internal"
+		case "branch":
+			spec.AllowedCidrs = []string{"198.51.100.0/24"}
+		}
+		body, err := rules.Body(&configv1.Server{Name: name, Spec: spec})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,16 +42,30 @@ func servers(t *testing.T, names ...string) *table.Table {
 }
 
 func granted(names ...string) *table.Principal {
-	p := &table.Principal{Servers: map[string]struct{}{}}
+	g := &table.Grant{Servers: map[string]struct{}{}}
 	for _, n := range names {
-		p.Servers[n] = struct{}{}
+		g.Servers[n] = struct{}{}
 	}
-	return p
+	return &table.Principal{Grants: []*table.Grant{g}}
+}
+
+var (
+	everybody = &table.Principal{Grants: []*table.Grant{table.Everything}}
+	outside   = netip.MustParseAddr("203.0.113.7")
+)
+
+// match asks from outside.
+func match(tb *table.Table, p *table.Principal, name string) (*table.Server, error) {
+	s, a, err := route.Match(tb, p, name, "eu", false, outside)
+	if (err == nil) != a.Open() {
+		return nil, errors.New("a match without access, or access without a match")
+	}
+	return s, err
 }
 
 func TestWhichServerARequestIsFor(t *testing.T) {
 	tb := servers(t, "github", "gitlab", "everything", "faraway")
-	all := &table.Principal{All: true}
+	all := everybody
 	for _, c := range []struct {
 		name, asked string
 		p           *table.Principal
@@ -59,7 +83,7 @@ func TestWhichServerARequestIsFor(t *testing.T) {
 		{"no endpoint here and not granted", "faraway", granted("github"), "hop=gateway; phase=route; kind=not_found", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := route.Match(tb, c.p, c.asked, "eu")
+			s, err := match(tb, c.p, c.asked)
 			if c.want == "" {
 				if err != nil || s.Name != c.asked {
 					t.Errorf("got %v, %v", s, err)
@@ -76,8 +100,8 @@ func TestWhichServerARequestIsFor(t *testing.T) {
 
 func TestUnknownAndNotGrantedAreOneAnswer(t *testing.T) {
 	tb, p := servers(t, "secret_one", "mine"), granted("mine")
-	_, unknown := route.Match(tb, p, "secret_two", "eu")
-	_, denied := route.Match(tb, p, "secret_one", "eu")
+	_, unknown := match(tb, p, "secret_two")
+	_, denied := match(tb, p, "secret_one")
 	a, b := fault.As(unknown), fault.As(denied)
 	if strings.ReplaceAll(a.Message, "two", "one") != b.Message || a.Hint != b.Hint || a.HTTPStatus() != b.HTTPStatus() || a.Header() != b.Header() {
 		t.Errorf("%+v\n%+v", a, b)
@@ -86,7 +110,47 @@ func TestUnknownAndNotGrantedAreOneAnswer(t *testing.T) {
 
 func TestLongNamesAreOnlyUnknown(t *testing.T) {
 	tb := servers(t, "a", "mine")
-	if _, err := route.Match(tb, &table.Principal{All: true}, strings.Repeat("a", 300), "eu"); fault.As(err) == nil {
+	if _, err := match(tb, everybody, strings.Repeat("a", 300)); fault.As(err) == nil {
 		t.Error(err)
+	}
+}
+
+func TestWhereTheCallerIsDecidesWhatItSees(t *testing.T) {
+	tb := servers(t, "inhouse", "branch", "github")
+	near, none := netip.MustParseAddr("198.51.100.9"), netip.Addr{}
+	for _, c := range []struct {
+		server   string
+		internal bool
+		client   netip.Addr
+		seen     bool
+	}{
+		{"inhouse", false, outside, false},
+		{"inhouse", false, near, false},
+		{"inhouse", true, outside, true},
+		{"inhouse", true, none, true},
+		{"branch", true, outside, false},
+		{"branch", false, near, true},
+		{"branch", false, netip.MustParseAddr("::ffff:198.51.100.9"), true},
+		{"branch", true, none, false},
+		{"github", false, none, true},
+	} {
+		s, a, err := route.Match(tb, everybody, c.server, "eu", c.internal, c.client)
+		if (err == nil) != c.seen || (s != nil) != c.seen || a.Open() != c.seen {
+			t.Errorf("%+v: %v, %v", c, s, err)
+		}
+	}
+}
+
+func TestNotReachableFromThereReadsLikeUnknown(t *testing.T) {
+	tb := servers(t, "inhouse", "github")
+	_, unknown := match(tb, everybody, "inhouze")
+	_, hidden := match(tb, everybody, "inhouse")
+	a, b := fault.As(unknown), fault.As(hidden)
+	if strings.ReplaceAll(a.Message, "inhouze", "inhouse") != b.Message || a.Hint != b.Hint || a.HTTPStatus() != 404 || b.HTTPStatus() != 404 || a.Header() != b.Header() {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	_, _, err := route.Match(tb, everybody, "inhouze", "eu", true, outside)
+	if f := fault.As(err); f == nil || f.Hint != "did you mean inhouse?" {
+		t.Errorf("from inside: %+v", f)
 	}
 }

@@ -814,6 +814,1146 @@ func (x *UpdateSettingsRequest) GetMessage() string {
 	return ""
 }
 
+// ListIngressesResponse is one page.
+type ListIngressesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Ingresses []*v1.Ingress `protobuf:"bytes,1,rep,name=ingresses,proto3" json:"ingresses,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIngressesResponse) Reset() {
+	*x = ListIngressesResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIngressesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIngressesResponse) ProtoMessage() {}
+
+func (x *ListIngressesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIngressesResponse.ProtoReflect.Descriptor instead.
+func (*ListIngressesResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListIngressesResponse) GetIngresses() []*v1.Ingress {
+	if x != nil {
+		return x.Ingresses
+	}
+	return nil
+}
+
+func (x *ListIngressesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PutIngressRequest creates or replaces an ingress.
+type PutIngressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path; the object's name, if set, must be the same.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole object. With meta.etag set the write happens only if the stored object still has it.
+	Ingress *v1.Ingress `protobuf:"bytes,2,opt,name=ingress,proto3" json:"ingress,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutIngressRequest) Reset() {
+	*x = PutIngressRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutIngressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutIngressRequest) ProtoMessage() {}
+
+func (x *PutIngressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutIngressRequest.ProtoReflect.Descriptor instead.
+func (*PutIngressRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PutIngressRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutIngressRequest) GetIngress() *v1.Ingress {
+	if x != nil {
+		return x.Ingress
+	}
+	return nil
+}
+
+func (x *PutIngressRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *PutIngressRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PutIngressRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UpdateIngressRequest patches an ingress.
+type UpdateIngressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Object with the new values.
+	Ingress *v1.Ingress `protobuf:"bytes,2,opt,name=ingress,proto3" json:"ingress,omitempty"`
+	// Fields to change, for example labels.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateIngressRequest) Reset() {
+	*x = UpdateIngressRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateIngressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateIngressRequest) ProtoMessage() {}
+
+func (x *UpdateIngressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateIngressRequest.ProtoReflect.Descriptor instead.
+func (*UpdateIngressRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UpdateIngressRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateIngressRequest) GetIngress() *v1.Ingress {
+	if x != nil {
+		return x.Ingress
+	}
+	return nil
+}
+
+func (x *UpdateIngressRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateIngressRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateIngressRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateIngressRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ListTeamsResponse is one page.
+type ListTeamsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Teams []*v1.Team `protobuf:"bytes,1,rep,name=teams,proto3" json:"teams,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTeamsResponse) Reset() {
+	*x = ListTeamsResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTeamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTeamsResponse) ProtoMessage() {}
+
+func (x *ListTeamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTeamsResponse.ProtoReflect.Descriptor instead.
+func (*ListTeamsResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListTeamsResponse) GetTeams() []*v1.Team {
+	if x != nil {
+		return x.Teams
+	}
+	return nil
+}
+
+func (x *ListTeamsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PutTeamRequest creates or replaces a team.
+type PutTeamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path; the object's name, if set, must be the same.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole object. With meta.etag set the write happens only if the stored object still has it.
+	Team *v1.Team `protobuf:"bytes,2,opt,name=team,proto3" json:"team,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutTeamRequest) Reset() {
+	*x = PutTeamRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutTeamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutTeamRequest) ProtoMessage() {}
+
+func (x *PutTeamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutTeamRequest.ProtoReflect.Descriptor instead.
+func (*PutTeamRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PutTeamRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutTeamRequest) GetTeam() *v1.Team {
+	if x != nil {
+		return x.Team
+	}
+	return nil
+}
+
+func (x *PutTeamRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *PutTeamRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PutTeamRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UpdateTeamRequest patches a team.
+type UpdateTeamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Object with the new values.
+	Team *v1.Team `protobuf:"bytes,2,opt,name=team,proto3" json:"team,omitempty"`
+	// Fields to change, for example labels.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTeamRequest) Reset() {
+	*x = UpdateTeamRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTeamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTeamRequest) ProtoMessage() {}
+
+func (x *UpdateTeamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTeamRequest.ProtoReflect.Descriptor instead.
+func (*UpdateTeamRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UpdateTeamRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateTeamRequest) GetTeam() *v1.Team {
+	if x != nil {
+		return x.Team
+	}
+	return nil
+}
+
+func (x *UpdateTeamRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateTeamRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateTeamRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateTeamRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ListIdentityProvidersResponse is one page.
+type ListIdentityProvidersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Identityproviders []*v1.IdentityProvider `protobuf:"bytes,1,rep,name=identityproviders,proto3" json:"identityproviders,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentityProvidersResponse) Reset() {
+	*x = ListIdentityProvidersResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentityProvidersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentityProvidersResponse) ProtoMessage() {}
+
+func (x *ListIdentityProvidersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentityProvidersResponse.ProtoReflect.Descriptor instead.
+func (*ListIdentityProvidersResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListIdentityProvidersResponse) GetIdentityproviders() []*v1.IdentityProvider {
+	if x != nil {
+		return x.Identityproviders
+	}
+	return nil
+}
+
+func (x *ListIdentityProvidersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PutIdentityProviderRequest creates or replaces an identity provider.
+type PutIdentityProviderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path; the object's name, if set, must be the same.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole object. With meta.etag set the write happens only if the stored object still has it.
+	Identityprovider *v1.IdentityProvider `protobuf:"bytes,2,opt,name=identityprovider,proto3" json:"identityprovider,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutIdentityProviderRequest) Reset() {
+	*x = PutIdentityProviderRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutIdentityProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutIdentityProviderRequest) ProtoMessage() {}
+
+func (x *PutIdentityProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutIdentityProviderRequest.ProtoReflect.Descriptor instead.
+func (*PutIdentityProviderRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PutIdentityProviderRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutIdentityProviderRequest) GetIdentityprovider() *v1.IdentityProvider {
+	if x != nil {
+		return x.Identityprovider
+	}
+	return nil
+}
+
+func (x *PutIdentityProviderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *PutIdentityProviderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PutIdentityProviderRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UpdateIdentityProviderRequest patches an identity provider.
+type UpdateIdentityProviderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Object with the new values.
+	Identityprovider *v1.IdentityProvider `protobuf:"bytes,2,opt,name=identityprovider,proto3" json:"identityprovider,omitempty"`
+	// Fields to change, for example labels.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateIdentityProviderRequest) Reset() {
+	*x = UpdateIdentityProviderRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateIdentityProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateIdentityProviderRequest) ProtoMessage() {}
+
+func (x *UpdateIdentityProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateIdentityProviderRequest.ProtoReflect.Descriptor instead.
+func (*UpdateIdentityProviderRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UpdateIdentityProviderRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateIdentityProviderRequest) GetIdentityprovider() *v1.IdentityProvider {
+	if x != nil {
+		return x.Identityprovider
+	}
+	return nil
+}
+
+func (x *UpdateIdentityProviderRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateIdentityProviderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateIdentityProviderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateIdentityProviderRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ListSecretsResponse is one page.
+type ListSecretsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Secrets []*v1.Secret `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSecretsResponse) Reset() {
+	*x = ListSecretsResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSecretsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSecretsResponse) ProtoMessage() {}
+
+func (x *ListSecretsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSecretsResponse.ProtoReflect.Descriptor instead.
+func (*ListSecretsResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListSecretsResponse) GetSecrets() []*v1.Secret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *ListSecretsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PutSecretRequest creates or replaces a secret.
+type PutSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path; the object's name, if set, must be the same.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole object. With meta.etag set the write happens only if the stored object still has it.
+	Secret *v1.Secret `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSecretRequest) Reset() {
+	*x = PutSecretRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSecretRequest) ProtoMessage() {}
+
+func (x *PutSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSecretRequest.ProtoReflect.Descriptor instead.
+func (*PutSecretRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PutSecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutSecretRequest) GetSecret() *v1.Secret {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+func (x *PutSecretRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *PutSecretRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PutSecretRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UpdateSecretRequest patches a secret.
+type UpdateSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Object with the new values.
+	Secret *v1.Secret `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Fields to change, for example labels.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSecretRequest) Reset() {
+	*x = UpdateSecretRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSecretRequest) ProtoMessage() {}
+
+func (x *UpdateSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSecretRequest.ProtoReflect.Descriptor instead.
+func (*UpdateSecretRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UpdateSecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateSecretRequest) GetSecret() *v1.Secret {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+func (x *UpdateSecretRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateSecretRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateSecretRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateSecretRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ListToolsetsResponse is one page.
+type ListToolsetsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Toolsets []*v1.Toolset `protobuf:"bytes,1,rep,name=toolsets,proto3" json:"toolsets,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListToolsetsResponse) Reset() {
+	*x = ListToolsetsResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListToolsetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListToolsetsResponse) ProtoMessage() {}
+
+func (x *ListToolsetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListToolsetsResponse.ProtoReflect.Descriptor instead.
+func (*ListToolsetsResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListToolsetsResponse) GetToolsets() []*v1.Toolset {
+	if x != nil {
+		return x.Toolsets
+	}
+	return nil
+}
+
+func (x *ListToolsetsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PutToolsetRequest creates or replaces a toolset.
+type PutToolsetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path; the object's name, if set, must be the same.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole object. With meta.etag set the write happens only if the stored object still has it.
+	Toolset *v1.Toolset `protobuf:"bytes,2,opt,name=toolset,proto3" json:"toolset,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutToolsetRequest) Reset() {
+	*x = PutToolsetRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutToolsetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutToolsetRequest) ProtoMessage() {}
+
+func (x *PutToolsetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutToolsetRequest.ProtoReflect.Descriptor instead.
+func (*PutToolsetRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PutToolsetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutToolsetRequest) GetToolset() *v1.Toolset {
+	if x != nil {
+		return x.Toolset
+	}
+	return nil
+}
+
+func (x *PutToolsetRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *PutToolsetRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PutToolsetRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UpdateToolsetRequest patches a toolset.
+type UpdateToolsetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Object with the new values.
+	Toolset *v1.Toolset `protobuf:"bytes,2,opt,name=toolset,proto3" json:"toolset,omitempty"`
+	// Fields to change, for example labels.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateToolsetRequest) Reset() {
+	*x = UpdateToolsetRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateToolsetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateToolsetRequest) ProtoMessage() {}
+
+func (x *UpdateToolsetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateToolsetRequest.ProtoReflect.Descriptor instead.
+func (*UpdateToolsetRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpdateToolsetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateToolsetRequest) GetToolset() *v1.Toolset {
+	if x != nil {
+		return x.Toolset
+	}
+	return nil
+}
+
+func (x *UpdateToolsetRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateToolsetRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateToolsetRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateToolsetRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // DeleteRequest names an object to remove.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -833,7 +1973,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1985,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1998,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteRequest) GetName() string {
@@ -907,7 +2047,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +2059,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +2072,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteResponse) GetChange() string {
@@ -952,6 +2092,11 @@ type Object struct {
 	//	*Object_Server
 	//	*Object_Apikey
 	//	*Object_Settings
+	//	*Object_Ingress
+	//	*Object_Team
+	//	*Object_Identityprovider
+	//	*Object_Secret
+	//	*Object_Toolset
 	Object        isObject_Object `protobuf_oneof:"object"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -959,7 +2104,7 @@ type Object struct {
 
 func (x *Object) Reset() {
 	*x = Object{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +2116,7 @@ func (x *Object) String() string {
 func (*Object) ProtoMessage() {}
 
 func (x *Object) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +2129,7 @@ func (x *Object) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Object.ProtoReflect.Descriptor instead.
 func (*Object) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Object) GetObject() isObject_Object {
@@ -1021,6 +2166,51 @@ func (x *Object) GetSettings() *v1.Settings {
 	return nil
 }
 
+func (x *Object) GetIngress() *v1.Ingress {
+	if x != nil {
+		if x, ok := x.Object.(*Object_Ingress); ok {
+			return x.Ingress
+		}
+	}
+	return nil
+}
+
+func (x *Object) GetTeam() *v1.Team {
+	if x != nil {
+		if x, ok := x.Object.(*Object_Team); ok {
+			return x.Team
+		}
+	}
+	return nil
+}
+
+func (x *Object) GetIdentityprovider() *v1.IdentityProvider {
+	if x != nil {
+		if x, ok := x.Object.(*Object_Identityprovider); ok {
+			return x.Identityprovider
+		}
+	}
+	return nil
+}
+
+func (x *Object) GetSecret() *v1.Secret {
+	if x != nil {
+		if x, ok := x.Object.(*Object_Secret); ok {
+			return x.Secret
+		}
+	}
+	return nil
+}
+
+func (x *Object) GetToolset() *v1.Toolset {
+	if x != nil {
+		if x, ok := x.Object.(*Object_Toolset); ok {
+			return x.Toolset
+		}
+	}
+	return nil
+}
+
 type isObject_Object interface {
 	isObject_Object()
 }
@@ -1040,16 +2230,51 @@ type Object_Settings struct {
 	Settings *v1.Settings `protobuf:"bytes,3,opt,name=settings,proto3,oneof"`
 }
 
+type Object_Ingress struct {
+	// An ingress.
+	Ingress *v1.Ingress `protobuf:"bytes,4,opt,name=ingress,proto3,oneof"`
+}
+
+type Object_Team struct {
+	// A team.
+	Team *v1.Team `protobuf:"bytes,5,opt,name=team,proto3,oneof"`
+}
+
+type Object_Identityprovider struct {
+	// An identity provider.
+	Identityprovider *v1.IdentityProvider `protobuf:"bytes,6,opt,name=identityprovider,proto3,oneof"`
+}
+
+type Object_Secret struct {
+	// A secret.
+	Secret *v1.Secret `protobuf:"bytes,7,opt,name=secret,proto3,oneof"`
+}
+
+type Object_Toolset struct {
+	// A toolset.
+	Toolset *v1.Toolset `protobuf:"bytes,8,opt,name=toolset,proto3,oneof"`
+}
+
 func (*Object_Server) isObject_Object() {}
 
 func (*Object_Apikey) isObject_Object() {}
 
 func (*Object_Settings) isObject_Object() {}
 
+func (*Object_Ingress) isObject_Object() {}
+
+func (*Object_Team) isObject_Object() {}
+
+func (*Object_Identityprovider) isObject_Object() {}
+
+func (*Object_Secret) isObject_Object() {}
+
+func (*Object_Toolset) isObject_Object() {}
+
 // ObjectName names an object of any kind.
 type ObjectName struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind in lower case: server, apikey, settings.
+	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Its name.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -1061,7 +2286,7 @@ type ObjectName struct {
 
 func (x *ObjectName) Reset() {
 	*x = ObjectName{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +2298,7 @@ func (x *ObjectName) String() string {
 func (*ObjectName) ProtoMessage() {}
 
 func (x *ObjectName) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +2311,7 @@ func (x *ObjectName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectName.ProtoReflect.Descriptor instead.
 func (*ObjectName) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ObjectName) GetKind() string {
@@ -1131,7 +2356,7 @@ type CreateChangeRequest struct {
 
 func (x *CreateChangeRequest) Reset() {
 	*x = CreateChangeRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +2368,7 @@ func (x *CreateChangeRequest) String() string {
 func (*CreateChangeRequest) ProtoMessage() {}
 
 func (x *CreateChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +2381,7 @@ func (x *CreateChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChangeRequest.ProtoReflect.Descriptor instead.
 func (*CreateChangeRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateChangeRequest) GetObjects() []*Object {
@@ -1212,7 +2437,7 @@ type GetChangeRequest struct {
 
 func (x *GetChangeRequest) Reset() {
 	*x = GetChangeRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +2449,7 @@ func (x *GetChangeRequest) String() string {
 func (*GetChangeRequest) ProtoMessage() {}
 
 func (x *GetChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +2462,7 @@ func (x *GetChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChangeRequest.ProtoReflect.Descriptor instead.
 func (*GetChangeRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetChangeRequest) GetId() string {
@@ -1272,7 +2497,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +2509,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +2522,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Change) GetId() string {
@@ -1375,7 +2600,7 @@ type ChangedObject struct {
 
 func (x *ChangedObject) Reset() {
 	*x = ChangedObject{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +2612,7 @@ func (x *ChangedObject) String() string {
 func (*ChangedObject) ProtoMessage() {}
 
 func (x *ChangedObject) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +2625,7 @@ func (x *ChangedObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedObject.ProtoReflect.Descriptor instead.
 func (*ChangedObject) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ChangedObject) GetKind() string {
@@ -1457,7 +2682,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +2694,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +2707,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Delivery) GetNodes() int32 {
@@ -1533,7 +2758,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +2770,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +2783,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -1590,7 +2815,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +2827,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +2840,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1678,7 +2903,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +2915,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +2928,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Node) GetNode() string {
@@ -1832,7 +3057,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +3069,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +3082,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Rejected) GetKind() string {
@@ -1919,7 +3144,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +3156,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +3169,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Upstream) GetServer() string {
@@ -1984,7 +3209,7 @@ type GetInfoRequest struct {
 
 func (x *GetInfoRequest) Reset() {
 	*x = GetInfoRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +3221,7 @@ func (x *GetInfoRequest) String() string {
 func (*GetInfoRequest) ProtoMessage() {}
 
 func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +3234,7 @@ func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetInfoRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 // Info says who answers and as whom.
@@ -2033,7 +3258,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +3270,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +3283,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Info) GetVersion() string {
@@ -2171,6 +3396,101 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"y\n" +
+	"\x15ListIngressesResponse\x128\n" +
+	"\tingresses\x18\x01 \x03(\v2\x1a.hopgate.config.v1.IngressR\tingresses\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbb\x01\n" +
+	"\x11PutIngressRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\aingress\x18\x02 \x01(\v2\x1a.hopgate.config.v1.IngressR\aingress\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xfb\x01\n" +
+	"\x14UpdateIngressRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\aingress\x18\x02 \x01(\v2\x1a.hopgate.config.v1.IngressR\aingress\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"j\n" +
+	"\x11ListTeamsResponse\x12-\n" +
+	"\x05teams\x18\x01 \x03(\v2\x17.hopgate.config.v1.TeamR\x05teams\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x01\n" +
+	"\x0ePutTeamRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
+	"\x04team\x18\x02 \x01(\v2\x17.hopgate.config.v1.TeamR\x04team\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xef\x01\n" +
+	"\x11UpdateTeamRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
+	"\x04team\x18\x02 \x01(\v2\x17.hopgate.config.v1.TeamR\x04team\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"\x9a\x01\n" +
+	"\x1dListIdentityProvidersResponse\x12Q\n" +
+	"\x11identityproviders\x18\x01 \x03(\v2#.hopgate.config.v1.IdentityProviderR\x11identityproviders\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xdf\x01\n" +
+	"\x1aPutIdentityProviderRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12O\n" +
+	"\x10identityprovider\x18\x02 \x01(\v2#.hopgate.config.v1.IdentityProviderR\x10identityprovider\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\x9f\x02\n" +
+	"\x1dUpdateIdentityProviderRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12O\n" +
+	"\x10identityprovider\x18\x02 \x01(\v2#.hopgate.config.v1.IdentityProviderR\x10identityprovider\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"r\n" +
+	"\x13ListSecretsResponse\x123\n" +
+	"\asecrets\x18\x01 \x03(\v2\x19.hopgate.config.v1.SecretR\asecrets\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x01\n" +
+	"\x10PutSecretRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
+	"\x06secret\x18\x02 \x01(\v2\x19.hopgate.config.v1.SecretR\x06secret\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xf7\x01\n" +
+	"\x13UpdateSecretRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
+	"\x06secret\x18\x02 \x01(\v2\x19.hopgate.config.v1.SecretR\x06secret\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"v\n" +
+	"\x14ListToolsetsResponse\x126\n" +
+	"\btoolsets\x18\x01 \x03(\v2\x1a.hopgate.config.v1.ToolsetR\btoolsets\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbb\x01\n" +
+	"\x11PutToolsetRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\atoolset\x18\x02 \x01(\v2\x1a.hopgate.config.v1.ToolsetR\atoolset\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xfb\x01\n" +
+	"\x14UpdateToolsetRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\atoolset\x18\x02 \x01(\v2\x1a.hopgate.config.v1.ToolsetR\atoolset\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
 	"\amessage\x18\x06 \x01(\tR\amessage\"\x95\x01\n" +
 	"\rDeleteRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -2180,11 +3500,16 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\"(\n" +
 	"\x0eDeleteResponse\x12\x16\n" +
-	"\x06change\x18\x01 \x01(\tR\x06change\"\xb7\x01\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\"\xde\x03\n" +
 	"\x06Object\x123\n" +
 	"\x06server\x18\x01 \x01(\v2\x19.hopgate.config.v1.ServerH\x00R\x06server\x123\n" +
 	"\x06apikey\x18\x02 \x01(\v2\x19.hopgate.config.v1.ApiKeyH\x00R\x06apikey\x129\n" +
-	"\bsettings\x18\x03 \x01(\v2\x1b.hopgate.config.v1.SettingsH\x00R\bsettingsB\b\n" +
+	"\bsettings\x18\x03 \x01(\v2\x1b.hopgate.config.v1.SettingsH\x00R\bsettings\x126\n" +
+	"\aingress\x18\x04 \x01(\v2\x1a.hopgate.config.v1.IngressH\x00R\aingress\x12-\n" +
+	"\x04team\x18\x05 \x01(\v2\x17.hopgate.config.v1.TeamH\x00R\x04team\x12Q\n" +
+	"\x10identityprovider\x18\x06 \x01(\v2#.hopgate.config.v1.IdentityProviderH\x00R\x10identityprovider\x123\n" +
+	"\x06secret\x18\a \x01(\v2\x19.hopgate.config.v1.SecretH\x00R\x06secret\x126\n" +
+	"\atoolset\x18\b \x01(\v2\x1a.hopgate.config.v1.ToolsetH\x00R\atoolsetB\b\n" +
 	"\x06object\"H\n" +
 	"\n" +
 	"ObjectName\x12\x12\n" +
@@ -2265,7 +3590,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x12\n" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x18\n" +
-	"\areplica\x18\x06 \x01(\tR\areplica2\xcd\f\n" +
+	"\areplica\x18\x06 \x01(\tR\areplica2\xf9\x1c\n" +
 	"\fAdminService\x12D\n" +
 	"\tGetServer\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x19.hopgate.config.v1.Server\x12S\n" +
 	"\vListServers\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListServersResponse\x12J\n" +
@@ -2281,7 +3606,38 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\fListSettings\x12\x1d.hopgate.admin.v1.ListRequest\x1a&.hopgate.admin.v1.ListSettingsResponse\x12P\n" +
 	"\vPutSettings\x12$.hopgate.admin.v1.PutSettingsRequest\x1a\x1b.hopgate.config.v1.Settings\x12V\n" +
 	"\x0eUpdateSettings\x12'.hopgate.admin.v1.UpdateSettingsRequest\x1a\x1b.hopgate.config.v1.Settings\x12S\n" +
-	"\x0eDeleteSettings\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12O\n" +
+	"\x0eDeleteSettings\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12F\n" +
+	"\n" +
+	"GetIngress\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x1a.hopgate.config.v1.Ingress\x12W\n" +
+	"\rListIngresses\x12\x1d.hopgate.admin.v1.ListRequest\x1a'.hopgate.admin.v1.ListIngressesResponse\x12M\n" +
+	"\n" +
+	"PutIngress\x12#.hopgate.admin.v1.PutIngressRequest\x1a\x1a.hopgate.config.v1.Ingress\x12S\n" +
+	"\rUpdateIngress\x12&.hopgate.admin.v1.UpdateIngressRequest\x1a\x1a.hopgate.config.v1.Ingress\x12R\n" +
+	"\rDeleteIngress\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12@\n" +
+	"\aGetTeam\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x17.hopgate.config.v1.Team\x12O\n" +
+	"\tListTeams\x12\x1d.hopgate.admin.v1.ListRequest\x1a#.hopgate.admin.v1.ListTeamsResponse\x12D\n" +
+	"\aPutTeam\x12 .hopgate.admin.v1.PutTeamRequest\x1a\x17.hopgate.config.v1.Team\x12J\n" +
+	"\n" +
+	"UpdateTeam\x12#.hopgate.admin.v1.UpdateTeamRequest\x1a\x17.hopgate.config.v1.Team\x12O\n" +
+	"\n" +
+	"DeleteTeam\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12X\n" +
+	"\x13GetIdentityProvider\x12\x1c.hopgate.admin.v1.GetRequest\x1a#.hopgate.config.v1.IdentityProvider\x12g\n" +
+	"\x15ListIdentityProviders\x12\x1d.hopgate.admin.v1.ListRequest\x1a/.hopgate.admin.v1.ListIdentityProvidersResponse\x12h\n" +
+	"\x13PutIdentityProvider\x12,.hopgate.admin.v1.PutIdentityProviderRequest\x1a#.hopgate.config.v1.IdentityProvider\x12n\n" +
+	"\x16UpdateIdentityProvider\x12/.hopgate.admin.v1.UpdateIdentityProviderRequest\x1a#.hopgate.config.v1.IdentityProvider\x12[\n" +
+	"\x16DeleteIdentityProvider\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12D\n" +
+	"\tGetSecret\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x19.hopgate.config.v1.Secret\x12S\n" +
+	"\vListSecrets\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListSecretsResponse\x12J\n" +
+	"\tPutSecret\x12\".hopgate.admin.v1.PutSecretRequest\x1a\x19.hopgate.config.v1.Secret\x12P\n" +
+	"\fUpdateSecret\x12%.hopgate.admin.v1.UpdateSecretRequest\x1a\x19.hopgate.config.v1.Secret\x12Q\n" +
+	"\fDeleteSecret\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12F\n" +
+	"\n" +
+	"GetToolset\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x1a.hopgate.config.v1.Toolset\x12U\n" +
+	"\fListToolsets\x12\x1d.hopgate.admin.v1.ListRequest\x1a&.hopgate.admin.v1.ListToolsetsResponse\x12M\n" +
+	"\n" +
+	"PutToolset\x12#.hopgate.admin.v1.PutToolsetRequest\x1a\x1a.hopgate.config.v1.Toolset\x12S\n" +
+	"\rUpdateToolset\x12&.hopgate.admin.v1.UpdateToolsetRequest\x1a\x1a.hopgate.config.v1.Toolset\x12R\n" +
+	"\rDeleteToolset\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12O\n" +
 	"\fCreateChange\x12%.hopgate.admin.v1.CreateChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12I\n" +
 	"\tGetChange\x12\".hopgate.admin.v1.GetChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12S\n" +
 	"\vListChanges\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListChangesResponse\x12O\n" +
@@ -2300,117 +3656,212 @@ func file_hopgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hopgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_hopgate_admin_v1_admin_proto_goTypes = []any{
-	(*GetRequest)(nil),            // 0: hopgate.admin.v1.GetRequest
-	(*ListRequest)(nil),           // 1: hopgate.admin.v1.ListRequest
-	(*ListServersResponse)(nil),   // 2: hopgate.admin.v1.ListServersResponse
-	(*ListApiKeysResponse)(nil),   // 3: hopgate.admin.v1.ListApiKeysResponse
-	(*ListSettingsResponse)(nil),  // 4: hopgate.admin.v1.ListSettingsResponse
-	(*PutServerRequest)(nil),      // 5: hopgate.admin.v1.PutServerRequest
-	(*UpdateServerRequest)(nil),   // 6: hopgate.admin.v1.UpdateServerRequest
-	(*PutApiKeyRequest)(nil),      // 7: hopgate.admin.v1.PutApiKeyRequest
-	(*UpdateApiKeyRequest)(nil),   // 8: hopgate.admin.v1.UpdateApiKeyRequest
-	(*PutSettingsRequest)(nil),    // 9: hopgate.admin.v1.PutSettingsRequest
-	(*UpdateSettingsRequest)(nil), // 10: hopgate.admin.v1.UpdateSettingsRequest
-	(*DeleteRequest)(nil),         // 11: hopgate.admin.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 12: hopgate.admin.v1.DeleteResponse
-	(*Object)(nil),                // 13: hopgate.admin.v1.Object
-	(*ObjectName)(nil),            // 14: hopgate.admin.v1.ObjectName
-	(*CreateChangeRequest)(nil),   // 15: hopgate.admin.v1.CreateChangeRequest
-	(*GetChangeRequest)(nil),      // 16: hopgate.admin.v1.GetChangeRequest
-	(*Change)(nil),                // 17: hopgate.admin.v1.Change
-	(*ChangedObject)(nil),         // 18: hopgate.admin.v1.ChangedObject
-	(*Delivery)(nil),              // 19: hopgate.admin.v1.Delivery
-	(*ListChangesResponse)(nil),   // 20: hopgate.admin.v1.ListChangesResponse
-	(*ListNodesResponse)(nil),     // 21: hopgate.admin.v1.ListNodesResponse
-	(*Node)(nil),                  // 22: hopgate.admin.v1.Node
-	(*Rejected)(nil),              // 23: hopgate.admin.v1.Rejected
-	(*Upstream)(nil),              // 24: hopgate.admin.v1.Upstream
-	(*GetInfoRequest)(nil),        // 25: hopgate.admin.v1.GetInfoRequest
-	(*Info)(nil),                  // 26: hopgate.admin.v1.Info
-	(*v1.Server)(nil),             // 27: hopgate.config.v1.Server
-	(*v1.ApiKey)(nil),             // 28: hopgate.config.v1.ApiKey
-	(*v1.Settings)(nil),           // 29: hopgate.config.v1.Settings
-	(*fieldmaskpb.FieldMask)(nil), // 30: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*v1.Refusal)(nil),            // 32: hopgate.config.v1.Refusal
+	(*GetRequest)(nil),                    // 0: hopgate.admin.v1.GetRequest
+	(*ListRequest)(nil),                   // 1: hopgate.admin.v1.ListRequest
+	(*ListServersResponse)(nil),           // 2: hopgate.admin.v1.ListServersResponse
+	(*ListApiKeysResponse)(nil),           // 3: hopgate.admin.v1.ListApiKeysResponse
+	(*ListSettingsResponse)(nil),          // 4: hopgate.admin.v1.ListSettingsResponse
+	(*PutServerRequest)(nil),              // 5: hopgate.admin.v1.PutServerRequest
+	(*UpdateServerRequest)(nil),           // 6: hopgate.admin.v1.UpdateServerRequest
+	(*PutApiKeyRequest)(nil),              // 7: hopgate.admin.v1.PutApiKeyRequest
+	(*UpdateApiKeyRequest)(nil),           // 8: hopgate.admin.v1.UpdateApiKeyRequest
+	(*PutSettingsRequest)(nil),            // 9: hopgate.admin.v1.PutSettingsRequest
+	(*UpdateSettingsRequest)(nil),         // 10: hopgate.admin.v1.UpdateSettingsRequest
+	(*ListIngressesResponse)(nil),         // 11: hopgate.admin.v1.ListIngressesResponse
+	(*PutIngressRequest)(nil),             // 12: hopgate.admin.v1.PutIngressRequest
+	(*UpdateIngressRequest)(nil),          // 13: hopgate.admin.v1.UpdateIngressRequest
+	(*ListTeamsResponse)(nil),             // 14: hopgate.admin.v1.ListTeamsResponse
+	(*PutTeamRequest)(nil),                // 15: hopgate.admin.v1.PutTeamRequest
+	(*UpdateTeamRequest)(nil),             // 16: hopgate.admin.v1.UpdateTeamRequest
+	(*ListIdentityProvidersResponse)(nil), // 17: hopgate.admin.v1.ListIdentityProvidersResponse
+	(*PutIdentityProviderRequest)(nil),    // 18: hopgate.admin.v1.PutIdentityProviderRequest
+	(*UpdateIdentityProviderRequest)(nil), // 19: hopgate.admin.v1.UpdateIdentityProviderRequest
+	(*ListSecretsResponse)(nil),           // 20: hopgate.admin.v1.ListSecretsResponse
+	(*PutSecretRequest)(nil),              // 21: hopgate.admin.v1.PutSecretRequest
+	(*UpdateSecretRequest)(nil),           // 22: hopgate.admin.v1.UpdateSecretRequest
+	(*ListToolsetsResponse)(nil),          // 23: hopgate.admin.v1.ListToolsetsResponse
+	(*PutToolsetRequest)(nil),             // 24: hopgate.admin.v1.PutToolsetRequest
+	(*UpdateToolsetRequest)(nil),          // 25: hopgate.admin.v1.UpdateToolsetRequest
+	(*DeleteRequest)(nil),                 // 26: hopgate.admin.v1.DeleteRequest
+	(*DeleteResponse)(nil),                // 27: hopgate.admin.v1.DeleteResponse
+	(*Object)(nil),                        // 28: hopgate.admin.v1.Object
+	(*ObjectName)(nil),                    // 29: hopgate.admin.v1.ObjectName
+	(*CreateChangeRequest)(nil),           // 30: hopgate.admin.v1.CreateChangeRequest
+	(*GetChangeRequest)(nil),              // 31: hopgate.admin.v1.GetChangeRequest
+	(*Change)(nil),                        // 32: hopgate.admin.v1.Change
+	(*ChangedObject)(nil),                 // 33: hopgate.admin.v1.ChangedObject
+	(*Delivery)(nil),                      // 34: hopgate.admin.v1.Delivery
+	(*ListChangesResponse)(nil),           // 35: hopgate.admin.v1.ListChangesResponse
+	(*ListNodesResponse)(nil),             // 36: hopgate.admin.v1.ListNodesResponse
+	(*Node)(nil),                          // 37: hopgate.admin.v1.Node
+	(*Rejected)(nil),                      // 38: hopgate.admin.v1.Rejected
+	(*Upstream)(nil),                      // 39: hopgate.admin.v1.Upstream
+	(*GetInfoRequest)(nil),                // 40: hopgate.admin.v1.GetInfoRequest
+	(*Info)(nil),                          // 41: hopgate.admin.v1.Info
+	(*v1.Server)(nil),                     // 42: hopgate.config.v1.Server
+	(*v1.ApiKey)(nil),                     // 43: hopgate.config.v1.ApiKey
+	(*v1.Settings)(nil),                   // 44: hopgate.config.v1.Settings
+	(*fieldmaskpb.FieldMask)(nil),         // 45: google.protobuf.FieldMask
+	(*v1.Ingress)(nil),                    // 46: hopgate.config.v1.Ingress
+	(*v1.Team)(nil),                       // 47: hopgate.config.v1.Team
+	(*v1.IdentityProvider)(nil),           // 48: hopgate.config.v1.IdentityProvider
+	(*v1.Secret)(nil),                     // 49: hopgate.config.v1.Secret
+	(*v1.Toolset)(nil),                    // 50: hopgate.config.v1.Toolset
+	(*timestamppb.Timestamp)(nil),         // 51: google.protobuf.Timestamp
+	(*v1.Refusal)(nil),                    // 52: hopgate.config.v1.Refusal
 }
 var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
-	27, // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
-	28, // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
-	29, // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
-	27, // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
-	27, // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
-	30, // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	28, // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	28, // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	30, // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	29, // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	29, // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	30, // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	27, // 12: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
-	28, // 13: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
-	29, // 14: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
-	13, // 15: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
-	14, // 16: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
-	31, // 17: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	18, // 18: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
-	19, // 19: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
-	32, // 20: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
-	17, // 21: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
-	22, // 22: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
-	31, // 23: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
-	23, // 24: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
-	24, // 25: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
-	31, // 26: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
-	31, // 27: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
-	31, // 28: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
-	0,  // 29: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 30: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
-	5,  // 31: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
-	6,  // 32: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
-	11, // 33: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 34: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 35: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
-	7,  // 36: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
-	8,  // 37: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
-	11, // 38: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 39: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 40: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
-	9,  // 41: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
-	10, // 42: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
-	11, // 43: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
-	15, // 44: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
-	16, // 45: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
-	1,  // 46: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
-	1,  // 47: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
-	25, // 48: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
-	27, // 49: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
-	2,  // 50: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
-	27, // 51: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
-	27, // 52: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
-	12, // 53: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
-	28, // 54: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
-	3,  // 55: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
-	28, // 56: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
-	28, // 57: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
-	12, // 58: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
-	29, // 59: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
-	4,  // 60: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
-	29, // 61: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
-	29, // 62: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
-	12, // 63: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
-	17, // 64: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
-	17, // 65: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
-	20, // 66: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
-	21, // 67: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
-	26, // 68: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
-	49, // [49:69] is the sub-list for method output_type
-	29, // [29:49] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	42, // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
+	43, // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
+	44, // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
+	42, // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
+	42, // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
+	45, // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	43, // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	45, // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	44, // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	44, // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	45, // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	46, // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
+	46, // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	46, // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	45, // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
+	47, // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
+	47, // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
+	47, // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
+	45, // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
+	48, // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	48, // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	45, // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	49, // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
+	49, // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	49, // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	45, // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
+	50, // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
+	50, // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	50, // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	45, // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	42, // 32: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
+	43, // 33: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
+	44, // 34: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
+	46, // 35: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
+	47, // 36: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
+	48, // 37: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	49, // 38: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
+	50, // 39: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
+	28, // 40: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
+	29, // 41: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
+	51, // 42: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	33, // 43: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
+	34, // 44: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
+	52, // 45: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
+	32, // 46: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
+	37, // 47: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
+	51, // 48: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
+	38, // 49: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
+	39, // 50: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
+	51, // 51: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
+	51, // 52: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
+	51, // 53: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
+	0,  // 54: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 55: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
+	5,  // 56: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
+	6,  // 57: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
+	26, // 58: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 59: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 60: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
+	7,  // 61: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
+	8,  // 62: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
+	26, // 63: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 64: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 65: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
+	9,  // 66: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
+	10, // 67: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
+	26, // 68: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 69: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 70: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
+	12, // 71: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
+	13, // 72: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
+	26, // 73: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 74: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 75: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
+	15, // 76: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
+	16, // 77: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
+	26, // 78: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 79: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 80: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
+	18, // 81: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
+	19, // 82: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
+	26, // 83: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 84: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 85: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
+	21, // 86: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
+	22, // 87: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
+	26, // 88: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
+	0,  // 89: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
+	1,  // 90: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
+	24, // 91: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
+	25, // 92: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
+	26, // 93: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
+	30, // 94: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
+	31, // 95: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
+	1,  // 96: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
+	1,  // 97: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
+	40, // 98: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
+	42, // 99: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
+	2,  // 100: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
+	42, // 101: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
+	42, // 102: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
+	27, // 103: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
+	43, // 104: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
+	3,  // 105: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
+	43, // 106: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
+	43, // 107: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
+	27, // 108: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
+	44, // 109: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
+	4,  // 110: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
+	44, // 111: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
+	44, // 112: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
+	27, // 113: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
+	46, // 114: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
+	11, // 115: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
+	46, // 116: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
+	46, // 117: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
+	27, // 118: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
+	47, // 119: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
+	14, // 120: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
+	47, // 121: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
+	47, // 122: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
+	27, // 123: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
+	48, // 124: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	17, // 125: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
+	48, // 126: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	48, // 127: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	27, // 128: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
+	49, // 129: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
+	20, // 130: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
+	49, // 131: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
+	49, // 132: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
+	27, // 133: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
+	50, // 134: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
+	23, // 135: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
+	50, // 136: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
+	50, // 137: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
+	27, // 138: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
+	32, // 139: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
+	32, // 140: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
+	35, // 141: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
+	36, // 142: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
+	41, // 143: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
+	99, // [99:144] is the sub-list for method output_type
+	54, // [54:99] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_admin_v1_admin_proto_init() }
@@ -2418,10 +3869,15 @@ func file_hopgate_admin_v1_admin_proto_init() {
 	if File_hopgate_admin_v1_admin_proto != nil {
 		return
 	}
-	file_hopgate_admin_v1_admin_proto_msgTypes[13].OneofWrappers = []any{
+	file_hopgate_admin_v1_admin_proto_msgTypes[28].OneofWrappers = []any{
 		(*Object_Server)(nil),
 		(*Object_Apikey)(nil),
 		(*Object_Settings)(nil),
+		(*Object_Ingress)(nil),
+		(*Object_Team)(nil),
+		(*Object_Identityprovider)(nil),
+		(*Object_Secret)(nil),
+		(*Object_Toolset)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2429,7 +3885,7 @@ func file_hopgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_admin_v1_admin_proto_rawDesc), len(file_hopgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

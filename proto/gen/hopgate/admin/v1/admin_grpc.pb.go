@@ -25,26 +25,51 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_GetServer_FullMethodName      = "/hopgate.admin.v1.AdminService/GetServer"
-	AdminService_ListServers_FullMethodName    = "/hopgate.admin.v1.AdminService/ListServers"
-	AdminService_PutServer_FullMethodName      = "/hopgate.admin.v1.AdminService/PutServer"
-	AdminService_UpdateServer_FullMethodName   = "/hopgate.admin.v1.AdminService/UpdateServer"
-	AdminService_DeleteServer_FullMethodName   = "/hopgate.admin.v1.AdminService/DeleteServer"
-	AdminService_GetApiKey_FullMethodName      = "/hopgate.admin.v1.AdminService/GetApiKey"
-	AdminService_ListApiKeys_FullMethodName    = "/hopgate.admin.v1.AdminService/ListApiKeys"
-	AdminService_PutApiKey_FullMethodName      = "/hopgate.admin.v1.AdminService/PutApiKey"
-	AdminService_UpdateApiKey_FullMethodName   = "/hopgate.admin.v1.AdminService/UpdateApiKey"
-	AdminService_DeleteApiKey_FullMethodName   = "/hopgate.admin.v1.AdminService/DeleteApiKey"
-	AdminService_GetSettings_FullMethodName    = "/hopgate.admin.v1.AdminService/GetSettings"
-	AdminService_ListSettings_FullMethodName   = "/hopgate.admin.v1.AdminService/ListSettings"
-	AdminService_PutSettings_FullMethodName    = "/hopgate.admin.v1.AdminService/PutSettings"
-	AdminService_UpdateSettings_FullMethodName = "/hopgate.admin.v1.AdminService/UpdateSettings"
-	AdminService_DeleteSettings_FullMethodName = "/hopgate.admin.v1.AdminService/DeleteSettings"
-	AdminService_CreateChange_FullMethodName   = "/hopgate.admin.v1.AdminService/CreateChange"
-	AdminService_GetChange_FullMethodName      = "/hopgate.admin.v1.AdminService/GetChange"
-	AdminService_ListChanges_FullMethodName    = "/hopgate.admin.v1.AdminService/ListChanges"
-	AdminService_ListNodes_FullMethodName      = "/hopgate.admin.v1.AdminService/ListNodes"
-	AdminService_GetInfo_FullMethodName        = "/hopgate.admin.v1.AdminService/GetInfo"
+	AdminService_GetServer_FullMethodName              = "/hopgate.admin.v1.AdminService/GetServer"
+	AdminService_ListServers_FullMethodName            = "/hopgate.admin.v1.AdminService/ListServers"
+	AdminService_PutServer_FullMethodName              = "/hopgate.admin.v1.AdminService/PutServer"
+	AdminService_UpdateServer_FullMethodName           = "/hopgate.admin.v1.AdminService/UpdateServer"
+	AdminService_DeleteServer_FullMethodName           = "/hopgate.admin.v1.AdminService/DeleteServer"
+	AdminService_GetApiKey_FullMethodName              = "/hopgate.admin.v1.AdminService/GetApiKey"
+	AdminService_ListApiKeys_FullMethodName            = "/hopgate.admin.v1.AdminService/ListApiKeys"
+	AdminService_PutApiKey_FullMethodName              = "/hopgate.admin.v1.AdminService/PutApiKey"
+	AdminService_UpdateApiKey_FullMethodName           = "/hopgate.admin.v1.AdminService/UpdateApiKey"
+	AdminService_DeleteApiKey_FullMethodName           = "/hopgate.admin.v1.AdminService/DeleteApiKey"
+	AdminService_GetSettings_FullMethodName            = "/hopgate.admin.v1.AdminService/GetSettings"
+	AdminService_ListSettings_FullMethodName           = "/hopgate.admin.v1.AdminService/ListSettings"
+	AdminService_PutSettings_FullMethodName            = "/hopgate.admin.v1.AdminService/PutSettings"
+	AdminService_UpdateSettings_FullMethodName         = "/hopgate.admin.v1.AdminService/UpdateSettings"
+	AdminService_DeleteSettings_FullMethodName         = "/hopgate.admin.v1.AdminService/DeleteSettings"
+	AdminService_GetIngress_FullMethodName             = "/hopgate.admin.v1.AdminService/GetIngress"
+	AdminService_ListIngresses_FullMethodName          = "/hopgate.admin.v1.AdminService/ListIngresses"
+	AdminService_PutIngress_FullMethodName             = "/hopgate.admin.v1.AdminService/PutIngress"
+	AdminService_UpdateIngress_FullMethodName          = "/hopgate.admin.v1.AdminService/UpdateIngress"
+	AdminService_DeleteIngress_FullMethodName          = "/hopgate.admin.v1.AdminService/DeleteIngress"
+	AdminService_GetTeam_FullMethodName                = "/hopgate.admin.v1.AdminService/GetTeam"
+	AdminService_ListTeams_FullMethodName              = "/hopgate.admin.v1.AdminService/ListTeams"
+	AdminService_PutTeam_FullMethodName                = "/hopgate.admin.v1.AdminService/PutTeam"
+	AdminService_UpdateTeam_FullMethodName             = "/hopgate.admin.v1.AdminService/UpdateTeam"
+	AdminService_DeleteTeam_FullMethodName             = "/hopgate.admin.v1.AdminService/DeleteTeam"
+	AdminService_GetIdentityProvider_FullMethodName    = "/hopgate.admin.v1.AdminService/GetIdentityProvider"
+	AdminService_ListIdentityProviders_FullMethodName  = "/hopgate.admin.v1.AdminService/ListIdentityProviders"
+	AdminService_PutIdentityProvider_FullMethodName    = "/hopgate.admin.v1.AdminService/PutIdentityProvider"
+	AdminService_UpdateIdentityProvider_FullMethodName = "/hopgate.admin.v1.AdminService/UpdateIdentityProvider"
+	AdminService_DeleteIdentityProvider_FullMethodName = "/hopgate.admin.v1.AdminService/DeleteIdentityProvider"
+	AdminService_GetSecret_FullMethodName              = "/hopgate.admin.v1.AdminService/GetSecret"
+	AdminService_ListSecrets_FullMethodName            = "/hopgate.admin.v1.AdminService/ListSecrets"
+	AdminService_PutSecret_FullMethodName              = "/hopgate.admin.v1.AdminService/PutSecret"
+	AdminService_UpdateSecret_FullMethodName           = "/hopgate.admin.v1.AdminService/UpdateSecret"
+	AdminService_DeleteSecret_FullMethodName           = "/hopgate.admin.v1.AdminService/DeleteSecret"
+	AdminService_GetToolset_FullMethodName             = "/hopgate.admin.v1.AdminService/GetToolset"
+	AdminService_ListToolsets_FullMethodName           = "/hopgate.admin.v1.AdminService/ListToolsets"
+	AdminService_PutToolset_FullMethodName             = "/hopgate.admin.v1.AdminService/PutToolset"
+	AdminService_UpdateToolset_FullMethodName          = "/hopgate.admin.v1.AdminService/UpdateToolset"
+	AdminService_DeleteToolset_FullMethodName          = "/hopgate.admin.v1.AdminService/DeleteToolset"
+	AdminService_CreateChange_FullMethodName           = "/hopgate.admin.v1.AdminService/CreateChange"
+	AdminService_GetChange_FullMethodName              = "/hopgate.admin.v1.AdminService/GetChange"
+	AdminService_ListChanges_FullMethodName            = "/hopgate.admin.v1.AdminService/ListChanges"
+	AdminService_ListNodes_FullMethodName              = "/hopgate.admin.v1.AdminService/ListNodes"
+	AdminService_GetInfo_FullMethodName                = "/hopgate.admin.v1.AdminService/GetInfo"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -83,6 +108,56 @@ type AdminServiceClient interface {
 	UpdateSettings(ctx context.Context, in *UpdateSettingsRequest, opts ...grpc.CallOption) (*v1.Settings, error)
 	// DeleteSettings goes back to the built-in settings.
 	DeleteSettings(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// GetIngress returns one ingress.
+	GetIngress(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Ingress, error)
+	// ListIngresses pages through all of them in name order.
+	ListIngresses(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListIngressesResponse, error)
+	// PutIngress creates or replaces an ingress.
+	PutIngress(ctx context.Context, in *PutIngressRequest, opts ...grpc.CallOption) (*v1.Ingress, error)
+	// UpdateIngress changes the masked fields of an ingress; without a mask, those that are set.
+	UpdateIngress(ctx context.Context, in *UpdateIngressRequest, opts ...grpc.CallOption) (*v1.Ingress, error)
+	// DeleteIngress removes an ingress.
+	DeleteIngress(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// GetTeam returns one team.
+	GetTeam(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Team, error)
+	// ListTeams pages through all of them in name order.
+	ListTeams(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListTeamsResponse, error)
+	// PutTeam creates or replaces a team.
+	PutTeam(ctx context.Context, in *PutTeamRequest, opts ...grpc.CallOption) (*v1.Team, error)
+	// UpdateTeam changes the masked fields of a team; without a mask, those that are set.
+	UpdateTeam(ctx context.Context, in *UpdateTeamRequest, opts ...grpc.CallOption) (*v1.Team, error)
+	// DeleteTeam removes a team; refused while others refer to it.
+	DeleteTeam(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// GetIdentityProvider returns one identity provider.
+	GetIdentityProvider(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.IdentityProvider, error)
+	// ListIdentityProviders pages through all of them in name order.
+	ListIdentityProviders(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListIdentityProvidersResponse, error)
+	// PutIdentityProvider creates or replaces an identity provider.
+	PutIdentityProvider(ctx context.Context, in *PutIdentityProviderRequest, opts ...grpc.CallOption) (*v1.IdentityProvider, error)
+	// UpdateIdentityProvider changes the masked fields of an identity provider; without a mask, those that are set.
+	UpdateIdentityProvider(ctx context.Context, in *UpdateIdentityProviderRequest, opts ...grpc.CallOption) (*v1.IdentityProvider, error)
+	// DeleteIdentityProvider removes an identity provider.
+	DeleteIdentityProvider(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// GetSecret returns one secret without its value.
+	GetSecret(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Secret, error)
+	// ListSecrets pages through all of them in name order, without values.
+	ListSecrets(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListSecretsResponse, error)
+	// PutSecret creates or replaces a secret.
+	PutSecret(ctx context.Context, in *PutSecretRequest, opts ...grpc.CallOption) (*v1.Secret, error)
+	// UpdateSecret changes the masked fields of a secret; without a mask, those that are set.
+	UpdateSecret(ctx context.Context, in *UpdateSecretRequest, opts ...grpc.CallOption) (*v1.Secret, error)
+	// DeleteSecret removes a secret; refused while others refer to it.
+	DeleteSecret(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// GetToolset returns one toolset.
+	GetToolset(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Toolset, error)
+	// ListToolsets pages through all of them in name order.
+	ListToolsets(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListToolsetsResponse, error)
+	// PutToolset creates or replaces a toolset.
+	PutToolset(ctx context.Context, in *PutToolsetRequest, opts ...grpc.CallOption) (*v1.Toolset, error)
+	// UpdateToolset changes the masked fields of a toolset; without a mask, those that are set.
+	UpdateToolset(ctx context.Context, in *UpdateToolsetRequest, opts ...grpc.CallOption) (*v1.Toolset, error)
+	// DeleteToolset removes a toolset; refused while others refer to it.
+	DeleteToolset(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// CreateChange writes and deletes many objects at once, all or nothing.
 	CreateChange(ctx context.Context, in *CreateChangeRequest, opts ...grpc.CallOption) (*Change, error)
 	// GetChange returns one change record with the fleet's answers to it.
@@ -253,6 +328,256 @@ func (c *adminServiceClient) DeleteSettings(ctx context.Context, in *DeleteReque
 	return out, nil
 }
 
+func (c *adminServiceClient) GetIngress(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Ingress, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Ingress)
+	err := c.cc.Invoke(ctx, AdminService_GetIngress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListIngresses(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListIngressesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIngressesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListIngresses_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PutIngress(ctx context.Context, in *PutIngressRequest, opts ...grpc.CallOption) (*v1.Ingress, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Ingress)
+	err := c.cc.Invoke(ctx, AdminService_PutIngress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateIngress(ctx context.Context, in *UpdateIngressRequest, opts ...grpc.CallOption) (*v1.Ingress, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Ingress)
+	err := c.cc.Invoke(ctx, AdminService_UpdateIngress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteIngress(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteIngress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetTeam(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Team, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Team)
+	err := c.cc.Invoke(ctx, AdminService_GetTeam_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListTeams(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListTeamsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTeamsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListTeams_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PutTeam(ctx context.Context, in *PutTeamRequest, opts ...grpc.CallOption) (*v1.Team, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Team)
+	err := c.cc.Invoke(ctx, AdminService_PutTeam_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateTeam(ctx context.Context, in *UpdateTeamRequest, opts ...grpc.CallOption) (*v1.Team, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Team)
+	err := c.cc.Invoke(ctx, AdminService_UpdateTeam_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteTeam(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteTeam_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetIdentityProvider(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.IdentityProvider, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.IdentityProvider)
+	err := c.cc.Invoke(ctx, AdminService_GetIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListIdentityProviders(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListIdentityProvidersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIdentityProvidersResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListIdentityProviders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PutIdentityProvider(ctx context.Context, in *PutIdentityProviderRequest, opts ...grpc.CallOption) (*v1.IdentityProvider, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.IdentityProvider)
+	err := c.cc.Invoke(ctx, AdminService_PutIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateIdentityProvider(ctx context.Context, in *UpdateIdentityProviderRequest, opts ...grpc.CallOption) (*v1.IdentityProvider, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.IdentityProvider)
+	err := c.cc.Invoke(ctx, AdminService_UpdateIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteIdentityProvider(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetSecret(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Secret, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Secret)
+	err := c.cc.Invoke(ctx, AdminService_GetSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListSecrets(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListSecretsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSecretsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListSecrets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PutSecret(ctx context.Context, in *PutSecretRequest, opts ...grpc.CallOption) (*v1.Secret, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Secret)
+	err := c.cc.Invoke(ctx, AdminService_PutSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateSecret(ctx context.Context, in *UpdateSecretRequest, opts ...grpc.CallOption) (*v1.Secret, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Secret)
+	err := c.cc.Invoke(ctx, AdminService_UpdateSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteSecret(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetToolset(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Toolset, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Toolset)
+	err := c.cc.Invoke(ctx, AdminService_GetToolset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListToolsets(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListToolsetsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListToolsetsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListToolsets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PutToolset(ctx context.Context, in *PutToolsetRequest, opts ...grpc.CallOption) (*v1.Toolset, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Toolset)
+	err := c.cc.Invoke(ctx, AdminService_PutToolset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateToolset(ctx context.Context, in *UpdateToolsetRequest, opts ...grpc.CallOption) (*v1.Toolset, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Toolset)
+	err := c.cc.Invoke(ctx, AdminService_UpdateToolset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteToolset(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteToolset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateChange(ctx context.Context, in *CreateChangeRequest, opts ...grpc.CallOption) (*Change, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Change)
@@ -339,6 +664,56 @@ type AdminServiceServer interface {
 	UpdateSettings(context.Context, *UpdateSettingsRequest) (*v1.Settings, error)
 	// DeleteSettings goes back to the built-in settings.
 	DeleteSettings(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// GetIngress returns one ingress.
+	GetIngress(context.Context, *GetRequest) (*v1.Ingress, error)
+	// ListIngresses pages through all of them in name order.
+	ListIngresses(context.Context, *ListRequest) (*ListIngressesResponse, error)
+	// PutIngress creates or replaces an ingress.
+	PutIngress(context.Context, *PutIngressRequest) (*v1.Ingress, error)
+	// UpdateIngress changes the masked fields of an ingress; without a mask, those that are set.
+	UpdateIngress(context.Context, *UpdateIngressRequest) (*v1.Ingress, error)
+	// DeleteIngress removes an ingress.
+	DeleteIngress(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// GetTeam returns one team.
+	GetTeam(context.Context, *GetRequest) (*v1.Team, error)
+	// ListTeams pages through all of them in name order.
+	ListTeams(context.Context, *ListRequest) (*ListTeamsResponse, error)
+	// PutTeam creates or replaces a team.
+	PutTeam(context.Context, *PutTeamRequest) (*v1.Team, error)
+	// UpdateTeam changes the masked fields of a team; without a mask, those that are set.
+	UpdateTeam(context.Context, *UpdateTeamRequest) (*v1.Team, error)
+	// DeleteTeam removes a team; refused while others refer to it.
+	DeleteTeam(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// GetIdentityProvider returns one identity provider.
+	GetIdentityProvider(context.Context, *GetRequest) (*v1.IdentityProvider, error)
+	// ListIdentityProviders pages through all of them in name order.
+	ListIdentityProviders(context.Context, *ListRequest) (*ListIdentityProvidersResponse, error)
+	// PutIdentityProvider creates or replaces an identity provider.
+	PutIdentityProvider(context.Context, *PutIdentityProviderRequest) (*v1.IdentityProvider, error)
+	// UpdateIdentityProvider changes the masked fields of an identity provider; without a mask, those that are set.
+	UpdateIdentityProvider(context.Context, *UpdateIdentityProviderRequest) (*v1.IdentityProvider, error)
+	// DeleteIdentityProvider removes an identity provider.
+	DeleteIdentityProvider(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// GetSecret returns one secret without its value.
+	GetSecret(context.Context, *GetRequest) (*v1.Secret, error)
+	// ListSecrets pages through all of them in name order, without values.
+	ListSecrets(context.Context, *ListRequest) (*ListSecretsResponse, error)
+	// PutSecret creates or replaces a secret.
+	PutSecret(context.Context, *PutSecretRequest) (*v1.Secret, error)
+	// UpdateSecret changes the masked fields of a secret; without a mask, those that are set.
+	UpdateSecret(context.Context, *UpdateSecretRequest) (*v1.Secret, error)
+	// DeleteSecret removes a secret; refused while others refer to it.
+	DeleteSecret(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// GetToolset returns one toolset.
+	GetToolset(context.Context, *GetRequest) (*v1.Toolset, error)
+	// ListToolsets pages through all of them in name order.
+	ListToolsets(context.Context, *ListRequest) (*ListToolsetsResponse, error)
+	// PutToolset creates or replaces a toolset.
+	PutToolset(context.Context, *PutToolsetRequest) (*v1.Toolset, error)
+	// UpdateToolset changes the masked fields of a toolset; without a mask, those that are set.
+	UpdateToolset(context.Context, *UpdateToolsetRequest) (*v1.Toolset, error)
+	// DeleteToolset removes a toolset; refused while others refer to it.
+	DeleteToolset(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// CreateChange writes and deletes many objects at once, all or nothing.
 	CreateChange(context.Context, *CreateChangeRequest) (*Change, error)
 	// GetChange returns one change record with the fleet's answers to it.
@@ -403,6 +778,81 @@ func (UnimplementedAdminServiceServer) UpdateSettings(context.Context, *UpdateSe
 }
 func (UnimplementedAdminServiceServer) DeleteSettings(context.Context, *DeleteRequest) (*DeleteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSettings not implemented")
+}
+func (UnimplementedAdminServiceServer) GetIngress(context.Context, *GetRequest) (*v1.Ingress, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIngress not implemented")
+}
+func (UnimplementedAdminServiceServer) ListIngresses(context.Context, *ListRequest) (*ListIngressesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIngresses not implemented")
+}
+func (UnimplementedAdminServiceServer) PutIngress(context.Context, *PutIngressRequest) (*v1.Ingress, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutIngress not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateIngress(context.Context, *UpdateIngressRequest) (*v1.Ingress, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateIngress not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteIngress(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteIngress not implemented")
+}
+func (UnimplementedAdminServiceServer) GetTeam(context.Context, *GetRequest) (*v1.Team, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTeam not implemented")
+}
+func (UnimplementedAdminServiceServer) ListTeams(context.Context, *ListRequest) (*ListTeamsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTeams not implemented")
+}
+func (UnimplementedAdminServiceServer) PutTeam(context.Context, *PutTeamRequest) (*v1.Team, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutTeam not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateTeam(context.Context, *UpdateTeamRequest) (*v1.Team, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateTeam not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteTeam(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTeam not implemented")
+}
+func (UnimplementedAdminServiceServer) GetIdentityProvider(context.Context, *GetRequest) (*v1.IdentityProvider, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) ListIdentityProviders(context.Context, *ListRequest) (*ListIdentityProvidersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIdentityProviders not implemented")
+}
+func (UnimplementedAdminServiceServer) PutIdentityProvider(context.Context, *PutIdentityProviderRequest) (*v1.IdentityProvider, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateIdentityProvider(context.Context, *UpdateIdentityProviderRequest) (*v1.IdentityProvider, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteIdentityProvider(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) GetSecret(context.Context, *GetRequest) (*v1.Secret, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSecret not implemented")
+}
+func (UnimplementedAdminServiceServer) ListSecrets(context.Context, *ListRequest) (*ListSecretsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSecrets not implemented")
+}
+func (UnimplementedAdminServiceServer) PutSecret(context.Context, *PutSecretRequest) (*v1.Secret, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutSecret not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateSecret(context.Context, *UpdateSecretRequest) (*v1.Secret, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateSecret not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteSecret(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSecret not implemented")
+}
+func (UnimplementedAdminServiceServer) GetToolset(context.Context, *GetRequest) (*v1.Toolset, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetToolset not implemented")
+}
+func (UnimplementedAdminServiceServer) ListToolsets(context.Context, *ListRequest) (*ListToolsetsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListToolsets not implemented")
+}
+func (UnimplementedAdminServiceServer) PutToolset(context.Context, *PutToolsetRequest) (*v1.Toolset, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutToolset not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateToolset(context.Context, *UpdateToolsetRequest) (*v1.Toolset, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateToolset not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteToolset(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteToolset not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateChange(context.Context, *CreateChangeRequest) (*Change, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateChange not implemented")
@@ -710,6 +1160,456 @@ func _AdminService_DeleteSettings_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetIngress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetIngress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetIngress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetIngress(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListIngresses_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListIngresses(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListIngresses_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListIngresses(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PutIngress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutIngressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PutIngress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PutIngress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PutIngress(ctx, req.(*PutIngressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateIngress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateIngressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateIngress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateIngress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateIngress(ctx, req.(*UpdateIngressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteIngress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteIngress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteIngress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteIngress(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetTeam_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetTeam(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetTeam_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetTeam(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListTeams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListTeams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListTeams_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListTeams(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PutTeam_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutTeamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PutTeam(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PutTeam_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PutTeam(ctx, req.(*PutTeamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateTeam_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateTeamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateTeam(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateTeam_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateTeam(ctx, req.(*UpdateTeamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteTeam_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteTeam(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteTeam_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteTeam(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetIdentityProvider(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListIdentityProviders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListIdentityProviders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListIdentityProviders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListIdentityProviders(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PutIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutIdentityProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PutIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PutIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PutIdentityProvider(ctx, req.(*PutIdentityProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateIdentityProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateIdentityProvider(ctx, req.(*UpdateIdentityProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteIdentityProvider(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetSecret(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListSecrets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListSecrets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListSecrets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListSecrets(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PutSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PutSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PutSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PutSecret(ctx, req.(*PutSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateSecret(ctx, req.(*UpdateSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteSecret(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetToolset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetToolset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetToolset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetToolset(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListToolsets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListToolsets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListToolsets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListToolsets(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PutToolset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutToolsetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PutToolset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PutToolset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PutToolset(ctx, req.(*PutToolsetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateToolset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateToolsetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateToolset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateToolset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateToolset(ctx, req.(*UpdateToolsetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteToolset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteToolset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteToolset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteToolset(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateChangeRequest)
 	if err := dec(in); err != nil {
@@ -866,6 +1766,106 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSettings",
 			Handler:    _AdminService_DeleteSettings_Handler,
+		},
+		{
+			MethodName: "GetIngress",
+			Handler:    _AdminService_GetIngress_Handler,
+		},
+		{
+			MethodName: "ListIngresses",
+			Handler:    _AdminService_ListIngresses_Handler,
+		},
+		{
+			MethodName: "PutIngress",
+			Handler:    _AdminService_PutIngress_Handler,
+		},
+		{
+			MethodName: "UpdateIngress",
+			Handler:    _AdminService_UpdateIngress_Handler,
+		},
+		{
+			MethodName: "DeleteIngress",
+			Handler:    _AdminService_DeleteIngress_Handler,
+		},
+		{
+			MethodName: "GetTeam",
+			Handler:    _AdminService_GetTeam_Handler,
+		},
+		{
+			MethodName: "ListTeams",
+			Handler:    _AdminService_ListTeams_Handler,
+		},
+		{
+			MethodName: "PutTeam",
+			Handler:    _AdminService_PutTeam_Handler,
+		},
+		{
+			MethodName: "UpdateTeam",
+			Handler:    _AdminService_UpdateTeam_Handler,
+		},
+		{
+			MethodName: "DeleteTeam",
+			Handler:    _AdminService_DeleteTeam_Handler,
+		},
+		{
+			MethodName: "GetIdentityProvider",
+			Handler:    _AdminService_GetIdentityProvider_Handler,
+		},
+		{
+			MethodName: "ListIdentityProviders",
+			Handler:    _AdminService_ListIdentityProviders_Handler,
+		},
+		{
+			MethodName: "PutIdentityProvider",
+			Handler:    _AdminService_PutIdentityProvider_Handler,
+		},
+		{
+			MethodName: "UpdateIdentityProvider",
+			Handler:    _AdminService_UpdateIdentityProvider_Handler,
+		},
+		{
+			MethodName: "DeleteIdentityProvider",
+			Handler:    _AdminService_DeleteIdentityProvider_Handler,
+		},
+		{
+			MethodName: "GetSecret",
+			Handler:    _AdminService_GetSecret_Handler,
+		},
+		{
+			MethodName: "ListSecrets",
+			Handler:    _AdminService_ListSecrets_Handler,
+		},
+		{
+			MethodName: "PutSecret",
+			Handler:    _AdminService_PutSecret_Handler,
+		},
+		{
+			MethodName: "UpdateSecret",
+			Handler:    _AdminService_UpdateSecret_Handler,
+		},
+		{
+			MethodName: "DeleteSecret",
+			Handler:    _AdminService_DeleteSecret_Handler,
+		},
+		{
+			MethodName: "GetToolset",
+			Handler:    _AdminService_GetToolset_Handler,
+		},
+		{
+			MethodName: "ListToolsets",
+			Handler:    _AdminService_ListToolsets_Handler,
+		},
+		{
+			MethodName: "PutToolset",
+			Handler:    _AdminService_PutToolset_Handler,
+		},
+		{
+			MethodName: "UpdateToolset",
+			Handler:    _AdminService_UpdateToolset_Handler,
+		},
+		{
+			MethodName: "DeleteToolset",
+			Handler:    _AdminService_DeleteToolset_Handler,
 		},
 		{
 			MethodName: "CreateChange",

@@ -122,7 +122,23 @@ type ServerSpec struct {
 	// Time limits per phase; unset ones come from Settings.
 	Timeouts *Timeouts `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	// How the server's TLS certificate is verified; only for https endpoints.
-	Tls           *UpstreamTLS `protobuf:"bytes,6,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *UpstreamTLS `protobuf:"bytes,6,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Who may see it by where they call from: any (default), or internal: callers within the Ingress' internal ranges.
+	ReachableFrom string `protobuf:"bytes,7,opt,name=reachable_from,json=reachableFrom,proto3" json:"reachable_from,omitempty"`
+	// Address ranges callers must come from, beside reachable_from; empty means anywhere. At most 256.
+	AllowedCidrs []string `protobuf:"bytes,8,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
+	// Access groups it belongs to; grants may name these. Each is a name in the namespace of servers. At most 64.
+	AccessGroups []string `protobuf:"bytes,9,rep,name=access_groups,json=accessGroups,proto3" json:"access_groups,omitempty"`
+	// Headers sent with each request to it. At most 32.
+	Headers []*Header `protobuf:"bytes,10,rep,name=headers,proto3" json:"headers,omitempty"`
+	// Headers callers may set for it by sending x-mcp-{name}-{header}; in lower case, without that prefix. At most 32.
+	ClientHeaders []string `protobuf:"bytes,11,rep,name=client_headers,json=clientHeaders,proto3" json:"client_headers,omitempty"`
+	// Headers of the caller's own that are passed on under their own names; in lower case. At most 32.
+	ForwardHeaders []string `protobuf:"bytes,12,rep,name=forward_headers,json=forwardHeaders,proto3" json:"forward_headers,omitempty"`
+	// Over all callers and the whole fleet.
+	Limits *CallLimits `protobuf:"bytes,13,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Per tool, over all callers and the whole fleet. At most 256.
+	ToolLimits    []*ToolLimits `protobuf:"bytes,14,rep,name=tool_limits,json=toolLimits,proto3" json:"tool_limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +215,282 @@ func (x *ServerSpec) GetTls() *UpstreamTLS {
 	return nil
 }
 
+func (x *ServerSpec) GetReachableFrom() string {
+	if x != nil {
+		return x.ReachableFrom
+	}
+	return ""
+}
+
+func (x *ServerSpec) GetAllowedCidrs() []string {
+	if x != nil {
+		return x.AllowedCidrs
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetAccessGroups() []string {
+	if x != nil {
+		return x.AccessGroups
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetClientHeaders() []string {
+	if x != nil {
+		return x.ClientHeaders
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetForwardHeaders() []string {
+	if x != nil {
+		return x.ForwardHeaders
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetLimits() *CallLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetToolLimits() []*ToolLimits {
+	if x != nil {
+		return x.ToolLimits
+	}
+	return nil
+}
+
+// Value is where a credential comes from.
+type Value struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a Secret.
+	Secret        string `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Value) Reset() {
+	*x = Value{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Value) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Value) ProtoMessage() {}
+
+func (x *Value) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Value.ProtoReflect.Descriptor instead.
+func (*Value) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Value) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// Header is one header sent to a server: either text or value.
+type Header struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, in any case.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The value itself, for what is no secret.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The value of a Secret.
+	Value         *Value `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Header) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Header) GetValue() *Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// CallLimits bound JSON-RPC requests over the whole fleet. Pings, notifications and answers don't count.
+type CallLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Like 100/s, 6000/m or 1000/h; empty means no limit.
+	Rate string `protobuf:"bytes,1,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Requests in flight at once, without long-lived streams; 0 means no limit.
+	Concurrency   int32 `protobuf:"varint,2,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallLimits) Reset() {
+	*x = CallLimits{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallLimits) ProtoMessage() {}
+
+func (x *CallLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallLimits.ProtoReflect.Descriptor instead.
+func (*CallLimits) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CallLimits) GetRate() string {
+	if x != nil {
+		return x.Rate
+	}
+	return ""
+}
+
+func (x *CallLimits) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+// ToolLimits bound the calls of one tool.
+type ToolLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool's name, as the server calls it.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Its limits.
+	Limits        *CallLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolLimits) Reset() {
+	*x = ToolLimits{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolLimits) ProtoMessage() {}
+
+func (x *ToolLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolLimits.ProtoReflect.Descriptor instead.
+func (*ToolLimits) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ToolLimits) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolLimits) GetLimits() *CallLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 // Endpoint is one address of a server.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -212,7 +504,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +516,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +529,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Endpoint) GetUrl() string {
@@ -257,15 +549,40 @@ func (x *Endpoint) GetRegions() []string {
 // Auth is the credential a server wants.
 type Auth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// none (default).
-	Type          string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// none (default); api_key: value in a header; bearer: value after Bearer; basic: username and value; authorization: value is the whole
+	// Authorization header; passthrough: the caller's own Authorization header, on endpoints of one server only; oauth2: a token by flow.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The key, token, password or client secret; types api_key, bearer, basic, authorization and oauth2.
+	Value *Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Header of an api_key; x-api-key when empty.
+	Header string `protobuf:"bytes,3,opt,name=header,proto3" json:"header,omitempty"`
+	// User of basic.
+	Username string `protobuf:"bytes,4,opt,name=username,proto3" json:"username,omitempty"`
+	// client_credentials (RFC 6749 section 4.4) or token_exchange (RFC 8693: the caller's JWT for one of this server); type oauth2.
+	Flow string `protobuf:"bytes,5,opt,name=flow,proto3" json:"flow,omitempty"`
+	// The authorization server's token endpoint, https or loopback; type oauth2.
+	TokenUrl string `protobuf:"bytes,6,opt,name=token_url,json=tokenUrl,proto3" json:"token_url,omitempty"`
+	// Our client id there; type oauth2.
+	ClientId string `protobuf:"bytes,7,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// How the client secret is sent: client_secret_basic (default) or client_secret_post; type oauth2.
+	ClientAuth string `protobuf:"bytes,8,opt,name=client_auth,json=clientAuth,proto3" json:"client_auth,omitempty"`
+	// Scopes asked for; type oauth2.
+	Scopes []string `protobuf:"bytes,9,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The resource parameter (RFC 8707); when empty, the URL of the server's endpoint without query; type oauth2.
+	Resource string `protobuf:"bytes,10,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The audience parameter of RFC 8693; empty: not sent; flow token_exchange.
+	Audience string `protobuf:"bytes,11,opt,name=audience,proto3" json:"audience,omitempty"`
+	// Certificates of the token endpoint; type oauth2.
+	TokenTls *UpstreamTLS `protobuf:"bytes,12,opt,name=token_tls,json=tokenTls,proto3" json:"token_tls,omitempty"`
+	// Whether resource is left out, for authorization servers that refuse it; type oauth2.
+	OmitResource  bool `protobuf:"varint,13,opt,name=omit_resource,json=omitResource,proto3" json:"omit_resource,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +594,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +607,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Auth) GetType() string {
@@ -298,6 +615,90 @@ func (x *Auth) GetType() string {
 		return x.Type
 	}
 	return ""
+}
+
+func (x *Auth) GetValue() *Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Auth) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *Auth) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *Auth) GetFlow() string {
+	if x != nil {
+		return x.Flow
+	}
+	return ""
+}
+
+func (x *Auth) GetTokenUrl() string {
+	if x != nil {
+		return x.TokenUrl
+	}
+	return ""
+}
+
+func (x *Auth) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Auth) GetClientAuth() string {
+	if x != nil {
+		return x.ClientAuth
+	}
+	return ""
+}
+
+func (x *Auth) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Auth) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *Auth) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *Auth) GetTokenTls() *UpstreamTLS {
+	if x != nil {
+		return x.TokenTls
+	}
+	return nil
+}
+
+func (x *Auth) GetOmitResource() bool {
+	if x != nil {
+		return x.OmitResource
+	}
+	return false
 }
 
 // Timeouts are durations like 500ms, 30s, 5m; empty takes the default of the next level (server, Settings, built in).
@@ -317,7 +718,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +730,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +743,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Timeouts) GetConnect() string {
@@ -386,7 +787,7 @@ type UpstreamTLS struct {
 
 func (x *UpstreamTLS) Reset() {
 	*x = UpstreamTLS{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +799,7 @@ func (x *UpstreamTLS) String() string {
 func (*UpstreamTLS) ProtoMessage() {}
 
 func (x *UpstreamTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +812,7 @@ func (x *UpstreamTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamTLS.ProtoReflect.Descriptor instead.
 func (*UpstreamTLS) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpstreamTLS) GetCaPem() string {
@@ -447,7 +848,7 @@ type ApiKey struct {
 
 func (x *ApiKey) Reset() {
 	*x = ApiKey{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +860,7 @@ func (x *ApiKey) String() string {
 func (*ApiKey) ProtoMessage() {}
 
 func (x *ApiKey) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +873,7 @@ func (x *ApiKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiKey.ProtoReflect.Descriptor instead.
 func (*ApiKey) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ApiKey) GetName() string {
@@ -525,13 +926,31 @@ type ApiKeySpec struct {
 	Expires string `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`
 	// Whether trace context sent with this key becomes the parent of our spans and may force sampling.
 	TrustTraceContext bool `protobuf:"varint,6,opt,name=trust_trace_context,json=trustTraceContext,proto3" json:"trust_trace_context,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Access groups it may reach.
+	Groups []string `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Toolsets it may use: just their tools.
+	Toolsets []string `protobuf:"bytes,8,rep,name=toolsets,proto3" json:"toolsets,omitempty"`
+	// What of the reached servers it may not use. Never opens anything.
+	Tools []*ToolRule `protobuf:"bytes,9,rep,name=tools,proto3" json:"tools,omitempty"`
+	// Team whose grant this one is intersected with; empty: none.
+	Team string `protobuf:"bytes,10,opt,name=team,proto3" json:"team,omitempty"`
+	// Over all uses of this key in the fleet.
+	Limits *CallLimits `protobuf:"bytes,11,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Whether the caller may name an end user with x-hopgate-end-user-id or x-litellm-end-user-id.
+	MayAssertEndUser bool `protobuf:"varint,12,opt,name=may_assert_end_user,json=mayAssertEndUser,proto3" json:"may_assert_end_user,omitempty"`
+	// SHA-256 of the key this one replaces, accepted until previous_expires; both or neither.
+	PreviousSha256 string `protobuf:"bytes,13,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
+	// RFC 3339 time when the replaced key ends.
+	PreviousExpires string `protobuf:"bytes,14,opt,name=previous_expires,json=previousExpires,proto3" json:"previous_expires,omitempty"`
+	// A DNS or URI name in a verified client certificate that also admits its holder, without a key; empty: none.
+	CertificateName string `protobuf:"bytes,15,opt,name=certificate_name,json=certificateName,proto3" json:"certificate_name,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ApiKeySpec) Reset() {
 	*x = ApiKeySpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +962,7 @@ func (x *ApiKeySpec) String() string {
 func (*ApiKeySpec) ProtoMessage() {}
 
 func (x *ApiKeySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +975,7 @@ func (x *ApiKeySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiKeySpec.ProtoReflect.Descriptor instead.
 func (*ApiKeySpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ApiKeySpec) GetSha256() string {
@@ -601,6 +1020,1238 @@ func (x *ApiKeySpec) GetTrustTraceContext() bool {
 	return false
 }
 
+func (x *ApiKeySpec) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ApiKeySpec) GetToolsets() []string {
+	if x != nil {
+		return x.Toolsets
+	}
+	return nil
+}
+
+func (x *ApiKeySpec) GetTools() []*ToolRule {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *ApiKeySpec) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
+}
+
+func (x *ApiKeySpec) GetLimits() *CallLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ApiKeySpec) GetMayAssertEndUser() bool {
+	if x != nil {
+		return x.MayAssertEndUser
+	}
+	return false
+}
+
+func (x *ApiKeySpec) GetPreviousSha256() string {
+	if x != nil {
+		return x.PreviousSha256
+	}
+	return ""
+}
+
+func (x *ApiKeySpec) GetPreviousExpires() string {
+	if x != nil {
+		return x.PreviousExpires
+	}
+	return ""
+}
+
+func (x *ApiKeySpec) GetCertificateName() string {
+	if x != nil {
+		return x.CertificateName
+	}
+	return ""
+}
+
+// ToolRule narrows what of a server may be used.
+type ToolRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server, or "*" for each.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// Tools that may be used, as the server calls them; a trailing * matches the rest. Empty means all.
+	Allow []string `protobuf:"bytes,2,rep,name=allow,proto3" json:"allow,omitempty"`
+	// Tools that may not, with the same patterns; wins over allow.
+	Deny []string `protobuf:"bytes,3,rep,name=deny,proto3" json:"deny,omitempty"`
+	// Rules for arguments.
+	Parameters    []*ParameterRule `protobuf:"bytes,4,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolRule) Reset() {
+	*x = ToolRule{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolRule) ProtoMessage() {}
+
+func (x *ToolRule) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolRule.ProtoReflect.Descriptor instead.
+func (*ToolRule) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ToolRule) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *ToolRule) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *ToolRule) GetDeny() []string {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
+func (x *ToolRule) GetParameters() []*ParameterRule {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+// ParameterRule bounds one argument of tools. A call that breaks one is refused; listings stay as they are.
+type ParameterRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool; a trailing * matches the rest.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Name of a top-level argument.
+	Parameter string `protobuf:"bytes,2,opt,name=parameter,proto3" json:"parameter,omitempty"`
+	// Values it may have; a trailing * matches the rest of a string. Numbers and booleans are compared as written in JSON. Empty means that
+	// it may not be sent at all.
+	Values []string `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
+	// Whether the argument must be sent.
+	Required      bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParameterRule) Reset() {
+	*x = ParameterRule{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParameterRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParameterRule) ProtoMessage() {}
+
+func (x *ParameterRule) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParameterRule.ProtoReflect.Descriptor instead.
+func (*ParameterRule) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ParameterRule) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ParameterRule) GetParameter() string {
+	if x != nil {
+		return x.Parameter
+	}
+	return ""
+}
+
+func (x *ParameterRule) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *ParameterRule) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+// Team is a ceiling over the keys and JWT callers that belong to it.
+type Team struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among teams: [a-z][a-z0-9_-]{0,62}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Free labels for people and scripts; at most 32.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the operator wants.
+	Spec *TeamSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Set by the control plane; ignored on input but for etag.
+	Meta *ObjectMeta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// What the fleet says about it; output only.
+	Status        *ObjectStatus `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Team) Reset() {
+	*x = Team{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Team) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Team) ProtoMessage() {}
+
+func (x *Team) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Team.ProtoReflect.Descriptor instead.
+func (*Team) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Team) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Team) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Team) GetSpec() *TeamSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Team) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Team) GetStatus() *ObjectStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// TeamSpec says what members may reach at most, and how much of it together.
+type TeamSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Servers by name; "*" means all, empty means none.
+	Servers []string `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Access groups.
+	Groups []string `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Toolsets: just their tools.
+	Toolsets []string `protobuf:"bytes,3,rep,name=toolsets,proto3" json:"toolsets,omitempty"`
+	// What of the reached servers members may not use.
+	Tools []*ToolRule `protobuf:"bytes,4,rep,name=tools,proto3" json:"tools,omitempty"`
+	// Over all members in the fleet together.
+	Limits        *CallLimits `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TeamSpec) Reset() {
+	*x = TeamSpec{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TeamSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TeamSpec) ProtoMessage() {}
+
+func (x *TeamSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TeamSpec.ProtoReflect.Descriptor instead.
+func (*TeamSpec) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TeamSpec) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *TeamSpec) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *TeamSpec) GetToolsets() []string {
+	if x != nil {
+		return x.Toolsets
+	}
+	return nil
+}
+
+func (x *TeamSpec) GetTools() []*ToolRule {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *TeamSpec) GetLimits() *CallLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Toolset is a named set of tools across servers.
+type Toolset struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among servers, toolsets and access groups: [a-z][a-z0-9_]{0,31}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Free labels for people and scripts; at most 32.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the operator wants.
+	Spec *ToolsetSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Set by the control plane; ignored on input but for etag.
+	Meta *ObjectMeta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// What the fleet says about it; output only.
+	Status        *ObjectStatus `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Toolset) Reset() {
+	*x = Toolset{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Toolset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Toolset) ProtoMessage() {}
+
+func (x *Toolset) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Toolset.ProtoReflect.Descriptor instead.
+func (*Toolset) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Toolset) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Toolset) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Toolset) GetSpec() *ToolsetSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Toolset) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Toolset) GetStatus() *ObjectStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// ToolsetSpec names the tools.
+type ToolsetSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least one, at most 1,000.
+	Tools         []*ToolsetTool `protobuf:"bytes,1,rep,name=tools,proto3" json:"tools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolsetSpec) Reset() {
+	*x = ToolsetSpec{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolsetSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolsetSpec) ProtoMessage() {}
+
+func (x *ToolsetSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolsetSpec.ProtoReflect.Descriptor instead.
+func (*ToolsetSpec) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ToolsetSpec) GetTools() []*ToolsetTool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+// ToolsetTool is one tool of a toolset.
+type ToolsetTool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// The tool, as the server calls it.
+	Tool          string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolsetTool) Reset() {
+	*x = ToolsetTool{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolsetTool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolsetTool) ProtoMessage() {}
+
+func (x *ToolsetTool) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolsetTool.ProtoReflect.Descriptor instead.
+func (*ToolsetTool) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ToolsetTool) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *ToolsetTool) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+// Ingress says how callers reach the data planes of a region: what stands in front and which names are public.
+type Ingress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among ingresses: [a-z][a-z0-9_-]{0,62}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Free labels for people and scripts; at most 32.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the operator wants.
+	Spec *IngressSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Set by the control plane; ignored on input but for etag.
+	Meta *ObjectMeta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// What the fleet says about it; output only.
+	Status        *ObjectStatus `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ingress) Reset() {
+	*x = Ingress{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ingress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ingress) ProtoMessage() {}
+
+func (x *Ingress) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ingress.ProtoReflect.Descriptor instead.
+func (*Ingress) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Ingress) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Ingress) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Ingress) GetSpec() *IngressSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Ingress) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Ingress) GetStatus() *ObjectStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// IngressSpec is one answer to "who is calling from where, and under which name are we known".
+type IngressSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Regions it is for; empty: each region that no other ingress names. A region and listener has one ingress.
+	Regions []string `protobuf:"bytes,1,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Listener it is for; main when empty, the only one there is.
+	Listener string `protobuf:"bytes,2,opt,name=listener,proto3" json:"listener,omitempty"`
+	// Addresses and ranges of the proxies in front (10.0.0.0/8, 2001:db8::1). Only what these say about others is believed.
+	TrustedProxies []string `protobuf:"bytes,3,rep,name=trusted_proxies,json=trustedProxies,proto3" json:"trusted_proxies,omitempty"`
+	// Whether forwarding headers are read at all. Without trusted_proxies they are ignored.
+	UseForwardedHeaders bool `protobuf:"varint,4,opt,name=use_forwarded_headers,json=useForwardedHeaders,proto3" json:"use_forwarded_headers,omitempty"`
+	// Which: x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-forwarded-port, forwarded. Empty means the first four. Name only what
+	// your proxies set or clear.
+	ForwardedHeaders []string `protobuf:"bytes,5,rep,name=forwarded_headers,json=forwardedHeaders,proto3" json:"forwarded_headers,omitempty"`
+	// Origins under which clients know the gateway: https://mcp.example.com, without path.
+	PublicOrigins []string `protobuf:"bytes,6,rep,name=public_origins,json=publicOrigins,proto3" json:"public_origins,omitempty"`
+	// Ranges whose callers are internal. Empty: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, ::1, fc00::/7.
+	InternalRanges []string `protobuf:"bytes,7,rep,name=internal_ranges,json=internalRanges,proto3" json:"internal_ranges,omitempty"`
+	// Other sites that OAuth clients may be sent back to: host, host:port or *.suffix; https only.
+	TrustedRedirectOrigins []string `protobuf:"bytes,8,rep,name=trusted_redirect_origins,json=trustedRedirectOrigins,proto3" json:"trusted_redirect_origins,omitempty"`
+	// Native callbacks that OAuth clients may be sent back to, like cursor://host/path; a trailing * matches below a path segment.
+	TrustedNativeRedirectUris []string `protobuf:"bytes,9,rep,name=trusted_native_redirect_uris,json=trustedNativeRedirectUris,proto3" json:"trusted_native_redirect_uris,omitempty"`
+	// Origins of web pages that may call the gateway from a browser: https://app.example.com.
+	CorsOrigins   []string `protobuf:"bytes,10,rep,name=cors_origins,json=corsOrigins,proto3" json:"cors_origins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IngressSpec) Reset() {
+	*x = IngressSpec{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IngressSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IngressSpec) ProtoMessage() {}
+
+func (x *IngressSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IngressSpec.ProtoReflect.Descriptor instead.
+func (*IngressSpec) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IngressSpec) GetRegions() []string {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetListener() string {
+	if x != nil {
+		return x.Listener
+	}
+	return ""
+}
+
+func (x *IngressSpec) GetTrustedProxies() []string {
+	if x != nil {
+		return x.TrustedProxies
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetUseForwardedHeaders() bool {
+	if x != nil {
+		return x.UseForwardedHeaders
+	}
+	return false
+}
+
+func (x *IngressSpec) GetForwardedHeaders() []string {
+	if x != nil {
+		return x.ForwardedHeaders
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetPublicOrigins() []string {
+	if x != nil {
+		return x.PublicOrigins
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetInternalRanges() []string {
+	if x != nil {
+		return x.InternalRanges
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetTrustedRedirectOrigins() []string {
+	if x != nil {
+		return x.TrustedRedirectOrigins
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetTrustedNativeRedirectUris() []string {
+	if x != nil {
+		return x.TrustedNativeRedirectUris
+	}
+	return nil
+}
+
+func (x *IngressSpec) GetCorsOrigins() []string {
+	if x != nil {
+		return x.CorsOrigins
+	}
+	return nil
+}
+
+// IdentityProvider is an issuer whose JWTs identify callers.
+type IdentityProvider struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among identity providers: [a-z][a-z0-9_-]{0,62}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Free labels for people and scripts; at most 32.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the operator wants.
+	Spec *IdentityProviderSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Set by the control plane; ignored on input but for etag.
+	Meta *ObjectMeta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// What the fleet says about it; output only.
+	Status        *ObjectStatus `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityProvider) Reset() {
+	*x = IdentityProvider{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityProvider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityProvider) ProtoMessage() {}
+
+func (x *IdentityProvider) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityProvider.ProtoReflect.Descriptor instead.
+func (*IdentityProvider) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *IdentityProvider) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IdentityProvider) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetSpec() *IdentityProviderSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetStatus() *ObjectStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// IdentityProviderSpec says which tokens are believed and what they open.
+type IdentityProviderSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly the iss claim, and the base of its metadata: an https URL, or http on loopback.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The aud claim must hold one of them; a trailing /* matches every path below. At least one.
+	Audiences []string `protobuf:"bytes,2,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// Where its keys are (RFC 7517); empty: what the issuer's metadata says.
+	JwksUrl string `protobuf:"bytes,3,opt,name=jwks_url,json=jwksUrl,proto3" json:"jwks_url,omitempty"`
+	// Signature algorithms believed, of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Empty means RS256, PS256, ES256
+	// and EdDSA.
+	Algorithms []string `protobuf:"bytes,4,rep,name=algorithms,proto3" json:"algorithms,omitempty"`
+	// How far its clock may be off; empty means 60s, at most 5m.
+	ClockSkew string `protobuf:"bytes,5,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
+	// Clients whose tokens are believed, by exact client id; empty means each.
+	AllowedClients []string `protobuf:"bytes,6,rep,name=allowed_clients,json=allowedClients,proto3" json:"allowed_clients,omitempty"`
+	// Claim with the client id; empty means client_id, then azp, then cid.
+	ClientClaim string `protobuf:"bytes,7,opt,name=client_claim,json=clientClaim,proto3" json:"client_claim,omitempty"`
+	// What tokens open. A token that none matches opens nothing.
+	Grants []*ClaimGrant `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Claim whose value is shown as the user; empty means email, then sub. Identity is always iss and sub, or iss and client id.
+	UserClaim string `protobuf:"bytes,9,opt,name=user_claim,json=userClaim,proto3" json:"user_claim,omitempty"`
+	// Per caller, over the fleet.
+	Limits *CallLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How the issuer's certificate is verified.
+	Tls           *UpstreamTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityProviderSpec) Reset() {
+	*x = IdentityProviderSpec{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityProviderSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityProviderSpec) ProtoMessage() {}
+
+func (x *IdentityProviderSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityProviderSpec.ProtoReflect.Descriptor instead.
+func (*IdentityProviderSpec) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *IdentityProviderSpec) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *IdentityProviderSpec) GetAudiences() []string {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *IdentityProviderSpec) GetJwksUrl() string {
+	if x != nil {
+		return x.JwksUrl
+	}
+	return ""
+}
+
+func (x *IdentityProviderSpec) GetAlgorithms() []string {
+	if x != nil {
+		return x.Algorithms
+	}
+	return nil
+}
+
+func (x *IdentityProviderSpec) GetClockSkew() string {
+	if x != nil {
+		return x.ClockSkew
+	}
+	return ""
+}
+
+func (x *IdentityProviderSpec) GetAllowedClients() []string {
+	if x != nil {
+		return x.AllowedClients
+	}
+	return nil
+}
+
+func (x *IdentityProviderSpec) GetClientClaim() string {
+	if x != nil {
+		return x.ClientClaim
+	}
+	return ""
+}
+
+func (x *IdentityProviderSpec) GetGrants() []*ClaimGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *IdentityProviderSpec) GetUserClaim() string {
+	if x != nil {
+		return x.UserClaim
+	}
+	return ""
+}
+
+func (x *IdentityProviderSpec) GetLimits() *CallLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *IdentityProviderSpec) GetTls() *UpstreamTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// ClaimGrant is what tokens with a claim open. Several that match add up; the team's grant bounds them.
+type ClaimGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the claim; dots lead into objects. Empty matches every token.
+	Claim string `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	// Exact value: of a string, of one element of an array, or of one word of scope. "*" means that the claim is there.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Servers by name; "*" means all.
+	Servers []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Access groups.
+	Groups []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Toolsets: just their tools.
+	Toolsets []string `protobuf:"bytes,5,rep,name=toolsets,proto3" json:"toolsets,omitempty"`
+	// What of the reached servers they may not use.
+	Tools []*ToolRule `protobuf:"bytes,6,rep,name=tools,proto3" json:"tools,omitempty"`
+	// Team that bounds what this grant opens; empty: none.
+	Team string `protobuf:"bytes,7,opt,name=team,proto3" json:"team,omitempty"`
+	// Extra rights: debug.
+	Roles         []string `protobuf:"bytes,8,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimGrant) Reset() {
+	*x = ClaimGrant{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimGrant) ProtoMessage() {}
+
+func (x *ClaimGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimGrant.ProtoReflect.Descriptor instead.
+func (*ClaimGrant) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ClaimGrant) GetClaim() string {
+	if x != nil {
+		return x.Claim
+	}
+	return ""
+}
+
+func (x *ClaimGrant) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *ClaimGrant) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *ClaimGrant) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ClaimGrant) GetToolsets() []string {
+	if x != nil {
+		return x.Toolsets
+	}
+	return nil
+}
+
+func (x *ClaimGrant) GetTools() []*ToolRule {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *ClaimGrant) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
+}
+
+func (x *ClaimGrant) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+// Secret is a credential. Its value is never given back.
+type Secret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among secrets: [a-z][a-z0-9_-]{0,62}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Free labels for people and scripts; at most 32.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the operator wants.
+	Spec *SecretSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Set by the control plane; ignored on input but for etag.
+	Meta *ObjectMeta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// What the fleet says about it; output only.
+	Status        *ObjectStatus `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Secret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Secret) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Secret) GetSpec() *SecretSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Secret) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Secret) GetStatus() *ObjectStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// SecretSpec holds the value.
+type SecretSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Write only, at most 16 KiB, visible ASCII. Empty when an object is written again: the value stays.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Internal: the value as it is stored, encrypted. Refused on input, empty on output.
+	Sealed        []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretSpec) Reset() {
+	*x = SecretSpec{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretSpec) ProtoMessage() {}
+
+func (x *SecretSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretSpec.ProtoReflect.Descriptor instead.
+func (*SecretSpec) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SecretSpec) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SecretSpec) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
 // Settings are fleet-wide defaults. There is one, named default.
 type Settings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -620,7 +2271,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +2283,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +2296,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Settings) GetName() string {
@@ -698,7 +2349,7 @@ type SettingsSpec struct {
 
 func (x *SettingsSpec) Reset() {
 	*x = SettingsSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +2361,7 @@ func (x *SettingsSpec) String() string {
 func (*SettingsSpec) ProtoMessage() {}
 
 func (x *SettingsSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +2374,7 @@ func (x *SettingsSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsSpec.ProtoReflect.Descriptor instead.
 func (*SettingsSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SettingsSpec) GetLimits() *Limits {
@@ -766,7 +2417,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +2429,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +2442,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Limits) GetBody() string {
@@ -840,7 +2491,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +2503,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +2516,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Tracing) GetSampleRatio() string {
@@ -888,7 +2539,7 @@ type SealingRing struct {
 
 func (x *SealingRing) Reset() {
 	*x = SealingRing{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +2551,7 @@ func (x *SealingRing) String() string {
 func (*SealingRing) ProtoMessage() {}
 
 func (x *SealingRing) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +2564,7 @@ func (x *SealingRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealingRing.ProtoReflect.Descriptor instead.
 func (*SealingRing) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SealingRing) GetName() string {
@@ -947,7 +2598,7 @@ type SealingKey struct {
 
 func (x *SealingKey) Reset() {
 	*x = SealingKey{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +2610,7 @@ func (x *SealingKey) String() string {
 func (*SealingKey) ProtoMessage() {}
 
 func (x *SealingKey) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +2623,7 @@ func (x *SealingKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealingKey.ProtoReflect.Descriptor instead.
 func (*SealingKey) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SealingKey) GetId() uint32 {
@@ -1026,7 +2677,7 @@ type ObjectMeta struct {
 
 func (x *ObjectMeta) Reset() {
 	*x = ObjectMeta{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +2689,7 @@ func (x *ObjectMeta) String() string {
 func (*ObjectMeta) ProtoMessage() {}
 
 func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +2702,7 @@ func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectMeta.ProtoReflect.Descriptor instead.
 func (*ObjectMeta) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ObjectMeta) GetEtag() string {
@@ -1122,7 +2773,7 @@ type ObjectStatus struct {
 
 func (x *ObjectStatus) Reset() {
 	*x = ObjectStatus{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +2785,7 @@ func (x *ObjectStatus) String() string {
 func (*ObjectStatus) ProtoMessage() {}
 
 func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +2798,7 @@ func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectStatus.ProtoReflect.Descriptor instead.
 func (*ObjectStatus) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ObjectStatus) GetApplied() int32 {
@@ -1204,7 +2855,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +2867,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +2880,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Refusal) GetNode() string {
@@ -1280,7 +2931,7 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x05\n" +
 	"\n" +
 	"ServerSpec\x12\x1c\n" +
 	"\ttransport\x18\x01 \x01(\tR\ttransport\x129\n" +
@@ -1288,12 +2939,50 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12+\n" +
 	"\x04auth\x18\x04 \x01(\v2\x17.hopgate.config.v1.AuthR\x04auth\x127\n" +
 	"\btimeouts\x18\x05 \x01(\v2\x1b.hopgate.config.v1.TimeoutsR\btimeouts\x120\n" +
-	"\x03tls\x18\x06 \x01(\v2\x1e.hopgate.config.v1.UpstreamTLSR\x03tls\"6\n" +
+	"\x03tls\x18\x06 \x01(\v2\x1e.hopgate.config.v1.UpstreamTLSR\x03tls\x12%\n" +
+	"\x0ereachable_from\x18\a \x01(\tR\rreachableFrom\x12#\n" +
+	"\rallowed_cidrs\x18\b \x03(\tR\fallowedCidrs\x12#\n" +
+	"\raccess_groups\x18\t \x03(\tR\faccessGroups\x123\n" +
+	"\aheaders\x18\n" +
+	" \x03(\v2\x19.hopgate.config.v1.HeaderR\aheaders\x12%\n" +
+	"\x0eclient_headers\x18\v \x03(\tR\rclientHeaders\x12'\n" +
+	"\x0fforward_headers\x18\f \x03(\tR\x0eforwardHeaders\x125\n" +
+	"\x06limits\x18\r \x01(\v2\x1d.hopgate.config.v1.CallLimitsR\x06limits\x12>\n" +
+	"\vtool_limits\x18\x0e \x03(\v2\x1d.hopgate.config.v1.ToolLimitsR\n" +
+	"toolLimits\"\x1f\n" +
+	"\x05Value\x12\x16\n" +
+	"\x06secret\x18\x01 \x01(\tR\x06secret\"`\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12.\n" +
+	"\x05value\x18\x03 \x01(\v2\x18.hopgate.config.v1.ValueR\x05value\"B\n" +
+	"\n" +
+	"CallLimits\x12\x12\n" +
+	"\x04rate\x18\x01 \x01(\tR\x04rate\x12 \n" +
+	"\vconcurrency\x18\x02 \x01(\x05R\vconcurrency\"W\n" +
+	"\n" +
+	"ToolLimits\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x125\n" +
+	"\x06limits\x18\x02 \x01(\v2\x1d.hopgate.config.v1.CallLimitsR\x06limits\"6\n" +
 	"\bEndpoint\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x18\n" +
-	"\aregions\x18\x02 \x03(\tR\aregions\"\x1a\n" +
+	"\aregions\x18\x02 \x03(\tR\aregions\"\x9f\x03\n" +
 	"\x04Auth\x12\x12\n" +
-	"\x04type\x18\x01 \x01(\tR\x04type\"m\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12.\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.hopgate.config.v1.ValueR\x05value\x12\x16\n" +
+	"\x06header\x18\x03 \x01(\tR\x06header\x12\x1a\n" +
+	"\busername\x18\x04 \x01(\tR\busername\x12\x12\n" +
+	"\x04flow\x18\x05 \x01(\tR\x04flow\x12\x1b\n" +
+	"\ttoken_url\x18\x06 \x01(\tR\btokenUrl\x12\x1b\n" +
+	"\tclient_id\x18\a \x01(\tR\bclientId\x12\x1f\n" +
+	"\vclient_auth\x18\b \x01(\tR\n" +
+	"clientAuth\x12\x16\n" +
+	"\x06scopes\x18\t \x03(\tR\x06scopes\x12\x1a\n" +
+	"\bresource\x18\n" +
+	" \x01(\tR\bresource\x12\x1a\n" +
+	"\baudience\x18\v \x01(\tR\baudience\x12;\n" +
+	"\ttoken_tls\x18\f \x01(\v2\x1e.hopgate.config.v1.UpstreamTLSR\btokenTls\x12#\n" +
+	"\romit_resource\x18\r \x01(\bR\fomitResource\"m\n" +
 	"\bTimeouts\x12\x18\n" +
 	"\aconnect\x18\x01 \x01(\tR\aconnect\x12\x1d\n" +
 	"\n" +
@@ -1312,7 +3001,7 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x04\n" +
 	"\n" +
 	"ApiKeySpec\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
@@ -1320,7 +3009,128 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x14\n" +
 	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x18\n" +
 	"\aexpires\x18\x05 \x01(\tR\aexpires\x12.\n" +
-	"\x13trust_trace_context\x18\x06 \x01(\bR\x11trustTraceContext\"\xbb\x02\n" +
+	"\x13trust_trace_context\x18\x06 \x01(\bR\x11trustTraceContext\x12\x16\n" +
+	"\x06groups\x18\a \x03(\tR\x06groups\x12\x1a\n" +
+	"\btoolsets\x18\b \x03(\tR\btoolsets\x121\n" +
+	"\x05tools\x18\t \x03(\v2\x1b.hopgate.config.v1.ToolRuleR\x05tools\x12\x12\n" +
+	"\x04team\x18\n" +
+	" \x01(\tR\x04team\x125\n" +
+	"\x06limits\x18\v \x01(\v2\x1d.hopgate.config.v1.CallLimitsR\x06limits\x12-\n" +
+	"\x13may_assert_end_user\x18\f \x01(\bR\x10mayAssertEndUser\x12'\n" +
+	"\x0fprevious_sha256\x18\r \x01(\tR\x0epreviousSha256\x12)\n" +
+	"\x10previous_expires\x18\x0e \x01(\tR\x0fpreviousExpires\x12)\n" +
+	"\x10certificate_name\x18\x0f \x01(\tR\x0fcertificateName\"\x8e\x01\n" +
+	"\bToolRule\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x14\n" +
+	"\x05allow\x18\x02 \x03(\tR\x05allow\x12\x12\n" +
+	"\x04deny\x18\x03 \x03(\tR\x04deny\x12@\n" +
+	"\n" +
+	"parameters\x18\x04 \x03(\v2 .hopgate.config.v1.ParameterRuleR\n" +
+	"parameters\"u\n" +
+	"\rParameterRule\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1c\n" +
+	"\tparameter\x18\x02 \x01(\tR\tparameter\x12\x16\n" +
+	"\x06values\x18\x03 \x03(\tR\x06values\x12\x1a\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired\"\xaf\x02\n" +
+	"\x04Team\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
+	"\x06labels\x18\x02 \x03(\v2#.hopgate.config.v1.Team.LabelsEntryR\x06labels\x12/\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1b.hopgate.config.v1.TeamSpecR\x04spec\x121\n" +
+	"\x04meta\x18\x04 \x01(\v2\x1d.hopgate.config.v1.ObjectMetaR\x04meta\x127\n" +
+	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x01\n" +
+	"\bTeamSpec\x12\x18\n" +
+	"\aservers\x18\x01 \x03(\tR\aservers\x12\x16\n" +
+	"\x06groups\x18\x02 \x03(\tR\x06groups\x12\x1a\n" +
+	"\btoolsets\x18\x03 \x03(\tR\btoolsets\x121\n" +
+	"\x05tools\x18\x04 \x03(\v2\x1b.hopgate.config.v1.ToolRuleR\x05tools\x125\n" +
+	"\x06limits\x18\x05 \x01(\v2\x1d.hopgate.config.v1.CallLimitsR\x06limits\"\xb8\x02\n" +
+	"\aToolset\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12>\n" +
+	"\x06labels\x18\x02 \x03(\v2&.hopgate.config.v1.Toolset.LabelsEntryR\x06labels\x122\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1e.hopgate.config.v1.ToolsetSpecR\x04spec\x121\n" +
+	"\x04meta\x18\x04 \x01(\v2\x1d.hopgate.config.v1.ObjectMetaR\x04meta\x127\n" +
+	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
+	"\vToolsetSpec\x124\n" +
+	"\x05tools\x18\x01 \x03(\v2\x1e.hopgate.config.v1.ToolsetToolR\x05tools\"9\n" +
+	"\vToolsetTool\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\"\xb8\x02\n" +
+	"\aIngress\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12>\n" +
+	"\x06labels\x18\x02 \x03(\v2&.hopgate.config.v1.Ingress.LabelsEntryR\x06labels\x122\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1e.hopgate.config.v1.IngressSpecR\x04spec\x121\n" +
+	"\x04meta\x18\x04 \x01(\v2\x1d.hopgate.config.v1.ObjectMetaR\x04meta\x127\n" +
+	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x03\n" +
+	"\vIngressSpec\x12\x18\n" +
+	"\aregions\x18\x01 \x03(\tR\aregions\x12\x1a\n" +
+	"\blistener\x18\x02 \x01(\tR\blistener\x12'\n" +
+	"\x0ftrusted_proxies\x18\x03 \x03(\tR\x0etrustedProxies\x122\n" +
+	"\x15use_forwarded_headers\x18\x04 \x01(\bR\x13useForwardedHeaders\x12+\n" +
+	"\x11forwarded_headers\x18\x05 \x03(\tR\x10forwardedHeaders\x12%\n" +
+	"\x0epublic_origins\x18\x06 \x03(\tR\rpublicOrigins\x12'\n" +
+	"\x0finternal_ranges\x18\a \x03(\tR\x0einternalRanges\x128\n" +
+	"\x18trusted_redirect_origins\x18\b \x03(\tR\x16trustedRedirectOrigins\x12?\n" +
+	"\x1ctrusted_native_redirect_uris\x18\t \x03(\tR\x19trustedNativeRedirectUris\x12!\n" +
+	"\fcors_origins\x18\n" +
+	" \x03(\tR\vcorsOrigins\"\xd3\x02\n" +
+	"\x10IdentityProvider\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12G\n" +
+	"\x06labels\x18\x02 \x03(\v2/.hopgate.config.v1.IdentityProvider.LabelsEntryR\x06labels\x12;\n" +
+	"\x04spec\x18\x03 \x01(\v2'.hopgate.config.v1.IdentityProviderSpecR\x04spec\x121\n" +
+	"\x04meta\x18\x04 \x01(\v2\x1d.hopgate.config.v1.ObjectMetaR\x04meta\x127\n" +
+	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1\x03\n" +
+	"\x14IdentityProviderSpec\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1c\n" +
+	"\taudiences\x18\x02 \x03(\tR\taudiences\x12\x19\n" +
+	"\bjwks_url\x18\x03 \x01(\tR\ajwksUrl\x12\x1e\n" +
+	"\n" +
+	"algorithms\x18\x04 \x03(\tR\n" +
+	"algorithms\x12\x1d\n" +
+	"\n" +
+	"clock_skew\x18\x05 \x01(\tR\tclockSkew\x12'\n" +
+	"\x0fallowed_clients\x18\x06 \x03(\tR\x0eallowedClients\x12!\n" +
+	"\fclient_claim\x18\a \x01(\tR\vclientClaim\x125\n" +
+	"\x06grants\x18\b \x03(\v2\x1d.hopgate.config.v1.ClaimGrantR\x06grants\x12\x1d\n" +
+	"\n" +
+	"user_claim\x18\t \x01(\tR\tuserClaim\x125\n" +
+	"\x06limits\x18\n" +
+	" \x01(\v2\x1d.hopgate.config.v1.CallLimitsR\x06limits\x120\n" +
+	"\x03tls\x18\v \x01(\v2\x1e.hopgate.config.v1.UpstreamTLSR\x03tls\"\xe3\x01\n" +
+	"\n" +
+	"ClaimGrant\x12\x14\n" +
+	"\x05claim\x18\x01 \x01(\tR\x05claim\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x18\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\x12\x16\n" +
+	"\x06groups\x18\x04 \x03(\tR\x06groups\x12\x1a\n" +
+	"\btoolsets\x18\x05 \x03(\tR\btoolsets\x121\n" +
+	"\x05tools\x18\x06 \x03(\v2\x1b.hopgate.config.v1.ToolRuleR\x05tools\x12\x12\n" +
+	"\x04team\x18\a \x01(\tR\x04team\x12\x14\n" +
+	"\x05roles\x18\b \x03(\tR\x05roles\"\xb5\x02\n" +
+	"\x06Secret\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
+	"\x06labels\x18\x02 \x03(\v2%.hopgate.config.v1.Secret.LabelsEntryR\x06labels\x121\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1d.hopgate.config.v1.SecretSpecR\x04spec\x121\n" +
+	"\x04meta\x18\x04 \x01(\v2\x1d.hopgate.config.v1.ObjectMetaR\x04meta\x127\n" +
+	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
+	"\n" +
+	"SecretSpec\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"\xbb\x02\n" +
 	"\bSettings\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12?\n" +
 	"\x06labels\x18\x02 \x03(\v2'.hopgate.config.v1.Settings.LabelsEntryR\x06labels\x123\n" +
@@ -1390,61 +3200,121 @@ func file_hopgate_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_hopgate_config_v1_config_proto_rawDescData
 }
 
-var file_hopgate_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_hopgate_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_hopgate_config_v1_config_proto_goTypes = []any{
 	(*Server)(nil),                // 0: hopgate.config.v1.Server
 	(*ServerSpec)(nil),            // 1: hopgate.config.v1.ServerSpec
-	(*Endpoint)(nil),              // 2: hopgate.config.v1.Endpoint
-	(*Auth)(nil),                  // 3: hopgate.config.v1.Auth
-	(*Timeouts)(nil),              // 4: hopgate.config.v1.Timeouts
-	(*UpstreamTLS)(nil),           // 5: hopgate.config.v1.UpstreamTLS
-	(*ApiKey)(nil),                // 6: hopgate.config.v1.ApiKey
-	(*ApiKeySpec)(nil),            // 7: hopgate.config.v1.ApiKeySpec
-	(*Settings)(nil),              // 8: hopgate.config.v1.Settings
-	(*SettingsSpec)(nil),          // 9: hopgate.config.v1.SettingsSpec
-	(*Limits)(nil),                // 10: hopgate.config.v1.Limits
-	(*Tracing)(nil),               // 11: hopgate.config.v1.Tracing
-	(*SealingRing)(nil),           // 12: hopgate.config.v1.SealingRing
-	(*SealingKey)(nil),            // 13: hopgate.config.v1.SealingKey
-	(*ObjectMeta)(nil),            // 14: hopgate.config.v1.ObjectMeta
-	(*ObjectStatus)(nil),          // 15: hopgate.config.v1.ObjectStatus
-	(*Refusal)(nil),               // 16: hopgate.config.v1.Refusal
-	nil,                           // 17: hopgate.config.v1.Server.LabelsEntry
-	nil,                           // 18: hopgate.config.v1.ApiKey.LabelsEntry
-	nil,                           // 19: hopgate.config.v1.Settings.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*Value)(nil),                 // 2: hopgate.config.v1.Value
+	(*Header)(nil),                // 3: hopgate.config.v1.Header
+	(*CallLimits)(nil),            // 4: hopgate.config.v1.CallLimits
+	(*ToolLimits)(nil),            // 5: hopgate.config.v1.ToolLimits
+	(*Endpoint)(nil),              // 6: hopgate.config.v1.Endpoint
+	(*Auth)(nil),                  // 7: hopgate.config.v1.Auth
+	(*Timeouts)(nil),              // 8: hopgate.config.v1.Timeouts
+	(*UpstreamTLS)(nil),           // 9: hopgate.config.v1.UpstreamTLS
+	(*ApiKey)(nil),                // 10: hopgate.config.v1.ApiKey
+	(*ApiKeySpec)(nil),            // 11: hopgate.config.v1.ApiKeySpec
+	(*ToolRule)(nil),              // 12: hopgate.config.v1.ToolRule
+	(*ParameterRule)(nil),         // 13: hopgate.config.v1.ParameterRule
+	(*Team)(nil),                  // 14: hopgate.config.v1.Team
+	(*TeamSpec)(nil),              // 15: hopgate.config.v1.TeamSpec
+	(*Toolset)(nil),               // 16: hopgate.config.v1.Toolset
+	(*ToolsetSpec)(nil),           // 17: hopgate.config.v1.ToolsetSpec
+	(*ToolsetTool)(nil),           // 18: hopgate.config.v1.ToolsetTool
+	(*Ingress)(nil),               // 19: hopgate.config.v1.Ingress
+	(*IngressSpec)(nil),           // 20: hopgate.config.v1.IngressSpec
+	(*IdentityProvider)(nil),      // 21: hopgate.config.v1.IdentityProvider
+	(*IdentityProviderSpec)(nil),  // 22: hopgate.config.v1.IdentityProviderSpec
+	(*ClaimGrant)(nil),            // 23: hopgate.config.v1.ClaimGrant
+	(*Secret)(nil),                // 24: hopgate.config.v1.Secret
+	(*SecretSpec)(nil),            // 25: hopgate.config.v1.SecretSpec
+	(*Settings)(nil),              // 26: hopgate.config.v1.Settings
+	(*SettingsSpec)(nil),          // 27: hopgate.config.v1.SettingsSpec
+	(*Limits)(nil),                // 28: hopgate.config.v1.Limits
+	(*Tracing)(nil),               // 29: hopgate.config.v1.Tracing
+	(*SealingRing)(nil),           // 30: hopgate.config.v1.SealingRing
+	(*SealingKey)(nil),            // 31: hopgate.config.v1.SealingKey
+	(*ObjectMeta)(nil),            // 32: hopgate.config.v1.ObjectMeta
+	(*ObjectStatus)(nil),          // 33: hopgate.config.v1.ObjectStatus
+	(*Refusal)(nil),               // 34: hopgate.config.v1.Refusal
+	nil,                           // 35: hopgate.config.v1.Server.LabelsEntry
+	nil,                           // 36: hopgate.config.v1.ApiKey.LabelsEntry
+	nil,                           // 37: hopgate.config.v1.Team.LabelsEntry
+	nil,                           // 38: hopgate.config.v1.Toolset.LabelsEntry
+	nil,                           // 39: hopgate.config.v1.Ingress.LabelsEntry
+	nil,                           // 40: hopgate.config.v1.IdentityProvider.LabelsEntry
+	nil,                           // 41: hopgate.config.v1.Secret.LabelsEntry
+	nil,                           // 42: hopgate.config.v1.Settings.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 }
 var file_hopgate_config_v1_config_proto_depIdxs = []int32{
-	17, // 0: hopgate.config.v1.Server.labels:type_name -> hopgate.config.v1.Server.LabelsEntry
+	35, // 0: hopgate.config.v1.Server.labels:type_name -> hopgate.config.v1.Server.LabelsEntry
 	1,  // 1: hopgate.config.v1.Server.spec:type_name -> hopgate.config.v1.ServerSpec
-	14, // 2: hopgate.config.v1.Server.meta:type_name -> hopgate.config.v1.ObjectMeta
-	15, // 3: hopgate.config.v1.Server.status:type_name -> hopgate.config.v1.ObjectStatus
-	2,  // 4: hopgate.config.v1.ServerSpec.endpoints:type_name -> hopgate.config.v1.Endpoint
-	3,  // 5: hopgate.config.v1.ServerSpec.auth:type_name -> hopgate.config.v1.Auth
-	4,  // 6: hopgate.config.v1.ServerSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
-	5,  // 7: hopgate.config.v1.ServerSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
-	18, // 8: hopgate.config.v1.ApiKey.labels:type_name -> hopgate.config.v1.ApiKey.LabelsEntry
-	7,  // 9: hopgate.config.v1.ApiKey.spec:type_name -> hopgate.config.v1.ApiKeySpec
-	14, // 10: hopgate.config.v1.ApiKey.meta:type_name -> hopgate.config.v1.ObjectMeta
-	15, // 11: hopgate.config.v1.ApiKey.status:type_name -> hopgate.config.v1.ObjectStatus
-	19, // 12: hopgate.config.v1.Settings.labels:type_name -> hopgate.config.v1.Settings.LabelsEntry
-	9,  // 13: hopgate.config.v1.Settings.spec:type_name -> hopgate.config.v1.SettingsSpec
-	14, // 14: hopgate.config.v1.Settings.meta:type_name -> hopgate.config.v1.ObjectMeta
-	15, // 15: hopgate.config.v1.Settings.status:type_name -> hopgate.config.v1.ObjectStatus
-	10, // 16: hopgate.config.v1.SettingsSpec.limits:type_name -> hopgate.config.v1.Limits
-	4,  // 17: hopgate.config.v1.SettingsSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
-	11, // 18: hopgate.config.v1.SettingsSpec.tracing:type_name -> hopgate.config.v1.Tracing
-	13, // 19: hopgate.config.v1.SealingRing.keys:type_name -> hopgate.config.v1.SealingKey
-	20, // 20: hopgate.config.v1.SealingKey.create_time:type_name -> google.protobuf.Timestamp
-	20, // 21: hopgate.config.v1.ObjectMeta.create_time:type_name -> google.protobuf.Timestamp
-	20, // 22: hopgate.config.v1.ObjectMeta.update_time:type_name -> google.protobuf.Timestamp
-	16, // 23: hopgate.config.v1.ObjectStatus.refusals:type_name -> hopgate.config.v1.Refusal
-	20, // 24: hopgate.config.v1.Refusal.since:type_name -> google.protobuf.Timestamp
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	32, // 2: hopgate.config.v1.Server.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 3: hopgate.config.v1.Server.status:type_name -> hopgate.config.v1.ObjectStatus
+	6,  // 4: hopgate.config.v1.ServerSpec.endpoints:type_name -> hopgate.config.v1.Endpoint
+	7,  // 5: hopgate.config.v1.ServerSpec.auth:type_name -> hopgate.config.v1.Auth
+	8,  // 6: hopgate.config.v1.ServerSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
+	9,  // 7: hopgate.config.v1.ServerSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
+	3,  // 8: hopgate.config.v1.ServerSpec.headers:type_name -> hopgate.config.v1.Header
+	4,  // 9: hopgate.config.v1.ServerSpec.limits:type_name -> hopgate.config.v1.CallLimits
+	5,  // 10: hopgate.config.v1.ServerSpec.tool_limits:type_name -> hopgate.config.v1.ToolLimits
+	2,  // 11: hopgate.config.v1.Header.value:type_name -> hopgate.config.v1.Value
+	4,  // 12: hopgate.config.v1.ToolLimits.limits:type_name -> hopgate.config.v1.CallLimits
+	2,  // 13: hopgate.config.v1.Auth.value:type_name -> hopgate.config.v1.Value
+	9,  // 14: hopgate.config.v1.Auth.token_tls:type_name -> hopgate.config.v1.UpstreamTLS
+	36, // 15: hopgate.config.v1.ApiKey.labels:type_name -> hopgate.config.v1.ApiKey.LabelsEntry
+	11, // 16: hopgate.config.v1.ApiKey.spec:type_name -> hopgate.config.v1.ApiKeySpec
+	32, // 17: hopgate.config.v1.ApiKey.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 18: hopgate.config.v1.ApiKey.status:type_name -> hopgate.config.v1.ObjectStatus
+	12, // 19: hopgate.config.v1.ApiKeySpec.tools:type_name -> hopgate.config.v1.ToolRule
+	4,  // 20: hopgate.config.v1.ApiKeySpec.limits:type_name -> hopgate.config.v1.CallLimits
+	13, // 21: hopgate.config.v1.ToolRule.parameters:type_name -> hopgate.config.v1.ParameterRule
+	37, // 22: hopgate.config.v1.Team.labels:type_name -> hopgate.config.v1.Team.LabelsEntry
+	15, // 23: hopgate.config.v1.Team.spec:type_name -> hopgate.config.v1.TeamSpec
+	32, // 24: hopgate.config.v1.Team.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 25: hopgate.config.v1.Team.status:type_name -> hopgate.config.v1.ObjectStatus
+	12, // 26: hopgate.config.v1.TeamSpec.tools:type_name -> hopgate.config.v1.ToolRule
+	4,  // 27: hopgate.config.v1.TeamSpec.limits:type_name -> hopgate.config.v1.CallLimits
+	38, // 28: hopgate.config.v1.Toolset.labels:type_name -> hopgate.config.v1.Toolset.LabelsEntry
+	17, // 29: hopgate.config.v1.Toolset.spec:type_name -> hopgate.config.v1.ToolsetSpec
+	32, // 30: hopgate.config.v1.Toolset.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 31: hopgate.config.v1.Toolset.status:type_name -> hopgate.config.v1.ObjectStatus
+	18, // 32: hopgate.config.v1.ToolsetSpec.tools:type_name -> hopgate.config.v1.ToolsetTool
+	39, // 33: hopgate.config.v1.Ingress.labels:type_name -> hopgate.config.v1.Ingress.LabelsEntry
+	20, // 34: hopgate.config.v1.Ingress.spec:type_name -> hopgate.config.v1.IngressSpec
+	32, // 35: hopgate.config.v1.Ingress.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 36: hopgate.config.v1.Ingress.status:type_name -> hopgate.config.v1.ObjectStatus
+	40, // 37: hopgate.config.v1.IdentityProvider.labels:type_name -> hopgate.config.v1.IdentityProvider.LabelsEntry
+	22, // 38: hopgate.config.v1.IdentityProvider.spec:type_name -> hopgate.config.v1.IdentityProviderSpec
+	32, // 39: hopgate.config.v1.IdentityProvider.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 40: hopgate.config.v1.IdentityProvider.status:type_name -> hopgate.config.v1.ObjectStatus
+	23, // 41: hopgate.config.v1.IdentityProviderSpec.grants:type_name -> hopgate.config.v1.ClaimGrant
+	4,  // 42: hopgate.config.v1.IdentityProviderSpec.limits:type_name -> hopgate.config.v1.CallLimits
+	9,  // 43: hopgate.config.v1.IdentityProviderSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
+	12, // 44: hopgate.config.v1.ClaimGrant.tools:type_name -> hopgate.config.v1.ToolRule
+	41, // 45: hopgate.config.v1.Secret.labels:type_name -> hopgate.config.v1.Secret.LabelsEntry
+	25, // 46: hopgate.config.v1.Secret.spec:type_name -> hopgate.config.v1.SecretSpec
+	32, // 47: hopgate.config.v1.Secret.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 48: hopgate.config.v1.Secret.status:type_name -> hopgate.config.v1.ObjectStatus
+	42, // 49: hopgate.config.v1.Settings.labels:type_name -> hopgate.config.v1.Settings.LabelsEntry
+	27, // 50: hopgate.config.v1.Settings.spec:type_name -> hopgate.config.v1.SettingsSpec
+	32, // 51: hopgate.config.v1.Settings.meta:type_name -> hopgate.config.v1.ObjectMeta
+	33, // 52: hopgate.config.v1.Settings.status:type_name -> hopgate.config.v1.ObjectStatus
+	28, // 53: hopgate.config.v1.SettingsSpec.limits:type_name -> hopgate.config.v1.Limits
+	8,  // 54: hopgate.config.v1.SettingsSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
+	29, // 55: hopgate.config.v1.SettingsSpec.tracing:type_name -> hopgate.config.v1.Tracing
+	31, // 56: hopgate.config.v1.SealingRing.keys:type_name -> hopgate.config.v1.SealingKey
+	43, // 57: hopgate.config.v1.SealingKey.create_time:type_name -> google.protobuf.Timestamp
+	43, // 58: hopgate.config.v1.ObjectMeta.create_time:type_name -> google.protobuf.Timestamp
+	43, // 59: hopgate.config.v1.ObjectMeta.update_time:type_name -> google.protobuf.Timestamp
+	34, // 60: hopgate.config.v1.ObjectStatus.refusals:type_name -> hopgate.config.v1.Refusal
+	43, // 61: hopgate.config.v1.Refusal.since:type_name -> google.protobuf.Timestamp
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_config_v1_config_proto_init() }
@@ -1458,7 +3328,7 @@ func file_hopgate_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_config_v1_config_proto_rawDesc), len(file_hopgate_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

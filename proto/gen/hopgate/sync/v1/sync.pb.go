@@ -37,6 +37,7 @@ type SyncRequest struct {
 	//	*SyncRequest_Hello
 	//	*SyncRequest_Ack
 	//	*SyncRequest_Health
+	//	*SyncRequest_Demand
 	Message       isSyncRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -106,6 +107,15 @@ func (x *SyncRequest) GetHealth() *Health {
 	return nil
 }
 
+func (x *SyncRequest) GetDemand() *Demand {
+	if x != nil {
+		if x, ok := x.Message.(*SyncRequest_Demand); ok {
+			return x.Demand
+		}
+	}
+	return nil
+}
+
 type isSyncRequest_Message interface {
 	isSyncRequest_Message()
 }
@@ -125,11 +135,18 @@ type SyncRequest_Health struct {
 	Health *Health `protobuf:"bytes,3,opt,name=health,proto3,oneof"`
 }
 
+type SyncRequest_Demand struct {
+	// Sent every 500 ms while limited callers are at work.
+	Demand *Demand `protobuf:"bytes,4,opt,name=demand,proto3,oneof"`
+}
+
 func (*SyncRequest_Hello) isSyncRequest_Message() {}
 
 func (*SyncRequest_Ack) isSyncRequest_Message() {}
 
 func (*SyncRequest_Health) isSyncRequest_Message() {}
+
+func (*SyncRequest_Demand) isSyncRequest_Message() {}
 
 // SyncResponse is what the control plane sends.
 type SyncResponse struct {
@@ -141,6 +158,7 @@ type SyncResponse struct {
 	//	*SyncResponse_Welcome
 	//	*SyncResponse_Update
 	//	*SyncResponse_Move
+	//	*SyncResponse_Shares
 	Message       isSyncResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -210,6 +228,15 @@ func (x *SyncResponse) GetMove() *Move {
 	return nil
 }
 
+func (x *SyncResponse) GetShares() *Shares {
+	if x != nil {
+		if x, ok := x.Message.(*SyncResponse_Shares); ok {
+			return x.Shares
+		}
+	}
+	return nil
+}
+
 type isSyncResponse_Message interface {
 	isSyncResponse_Message()
 }
@@ -229,11 +256,18 @@ type SyncResponse_Move struct {
 	Move *Move `protobuf:"bytes,3,opt,name=move,proto3,oneof"`
 }
 
+type SyncResponse_Shares struct {
+	// Which part of each limit this data plane has.
+	Shares *Shares `protobuf:"bytes,4,opt,name=shares,proto3,oneof"`
+}
+
 func (*SyncResponse_Welcome) isSyncResponse_Message() {}
 
 func (*SyncResponse_Update) isSyncResponse_Message() {}
 
 func (*SyncResponse_Move) isSyncResponse_Message() {}
+
+func (*SyncResponse_Shares) isSyncResponse_Message() {}
 
 // Hello introduces a data plane and says what it holds.
 type Hello struct {
@@ -574,7 +608,7 @@ func (x *Update) GetChanges() []string {
 // ResourceName names an object.
 type ResourceName struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind in lower case: server, apikey, settings, sealingring.
+	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, sealingring.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name within the kind.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -629,7 +663,7 @@ func (x *ResourceName) GetName() string {
 // Resource is one object of the desired set.
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind in lower case: server, apikey, settings, sealingring.
+	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, sealingring.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name within the kind.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -1100,20 +1134,251 @@ func (x *Move) GetDelayMs() int32 {
 	return 0
 }
 
+// Demand is what callers want of fleet-wide limits on one data plane.
+type Demand struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1,000, those with the highest rate first.
+	Limits        []*LimitDemand `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Demand) Reset() {
+	*x = Demand{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Demand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Demand) ProtoMessage() {}
+
+func (x *Demand) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Demand.ProtoReflect.Descriptor instead.
+func (*Demand) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Demand) GetLimits() []*LimitDemand {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// LimitDemand is the demand for one limit.
+type LimitDemand struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the limit: key/{uid}, team/{name}, server/{name}, tool/{server}/{tool}, or jwt/{16 hexadecimal digits} for one JWT caller.
+	Limit string `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Requests a second that came, refused ones included, averaged over about a second, in thousandths.
+	RateMilli int64 `protobuf:"varint,2,opt,name=rate_milli,json=rateMilli,proto3" json:"rate_milli,omitempty"`
+	// Most requests in flight at once since the last report, refused ones included.
+	InFlight int32 `protobuf:"varint,3,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Share in force, in millionths.
+	SharePpm      int32 `protobuf:"varint,4,opt,name=share_ppm,json=sharePpm,proto3" json:"share_ppm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitDemand) Reset() {
+	*x = LimitDemand{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitDemand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitDemand) ProtoMessage() {}
+
+func (x *LimitDemand) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitDemand.ProtoReflect.Descriptor instead.
+func (*LimitDemand) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LimitDemand) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *LimitDemand) GetRateMilli() int64 {
+	if x != nil {
+		return x.RateMilli
+	}
+	return 0
+}
+
+func (x *LimitDemand) GetInFlight() int32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *LimitDemand) GetSharePpm() int32 {
+	if x != nil {
+		return x.SharePpm
+	}
+	return 0
+}
+
+// Shares says which part of fleet-wide limits a data plane has. What isn't named keeps its share.
+type Shares struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// New shares.
+	Limits []*LimitShare `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`
+	// Share of each limit that was never named, in millionths: one over the number of data planes.
+	DefaultPpm    int32 `protobuf:"varint,2,opt,name=default_ppm,json=defaultPpm,proto3" json:"default_ppm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shares) Reset() {
+	*x = Shares{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shares) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shares) ProtoMessage() {}
+
+func (x *Shares) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shares.ProtoReflect.Descriptor instead.
+func (*Shares) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Shares) GetLimits() []*LimitShare {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Shares) GetDefaultPpm() int32 {
+	if x != nil {
+		return x.DefaultPpm
+	}
+	return 0
+}
+
+// LimitShare is the share of one limit.
+type LimitShare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the limit, as in LimitDemand.
+	Limit string `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Its share in millionths.
+	SharePpm      int32 `protobuf:"varint,2,opt,name=share_ppm,json=sharePpm,proto3" json:"share_ppm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitShare) Reset() {
+	*x = LimitShare{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitShare) ProtoMessage() {}
+
+func (x *LimitShare) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitShare.ProtoReflect.Descriptor instead.
+func (*LimitShare) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LimitShare) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *LimitShare) GetSharePpm() int32 {
+	if x != nil {
+		return x.SharePpm
+	}
+	return 0
+}
+
 var File_hopgate_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahopgate/sync/v1/sync.proto\x12\x0fhopgate.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
+	"\x1ahopgate/sync/v1/sync.proto\x12\x0fhopgate.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x01\n" +
 	"\vSyncRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.hopgate.sync.v1.HelloH\x00R\x05hello\x12(\n" +
 	"\x03ack\x18\x02 \x01(\v2\x14.hopgate.sync.v1.AckH\x00R\x03ack\x121\n" +
-	"\x06health\x18\x03 \x01(\v2\x17.hopgate.sync.v1.HealthH\x00R\x06healthB\t\n" +
-	"\amessage\"\xaf\x01\n" +
+	"\x06health\x18\x03 \x01(\v2\x17.hopgate.sync.v1.HealthH\x00R\x06health\x121\n" +
+	"\x06demand\x18\x04 \x01(\v2\x17.hopgate.sync.v1.DemandH\x00R\x06demandB\t\n" +
+	"\amessage\"\xe2\x01\n" +
 	"\fSyncResponse\x124\n" +
 	"\awelcome\x18\x01 \x01(\v2\x18.hopgate.sync.v1.WelcomeH\x00R\awelcome\x121\n" +
 	"\x06update\x18\x02 \x01(\v2\x17.hopgate.sync.v1.UpdateH\x00R\x06update\x12+\n" +
-	"\x04move\x18\x03 \x01(\v2\x15.hopgate.sync.v1.MoveH\x00R\x04moveB\t\n" +
+	"\x04move\x18\x03 \x01(\v2\x15.hopgate.sync.v1.MoveH\x00R\x04move\x121\n" +
+	"\x06shares\x18\x04 \x01(\v2\x17.hopgate.sync.v1.SharesH\x00R\x06sharesB\t\n" +
 	"\amessage\"\x92\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
@@ -1181,7 +1446,23 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"9\n" +
 	"\x04Move\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
-	"\bdelay_ms\x18\x02 \x01(\x05R\adelayMs2V\n" +
+	"\bdelay_ms\x18\x02 \x01(\x05R\adelayMs\">\n" +
+	"\x06Demand\x124\n" +
+	"\x06limits\x18\x01 \x03(\v2\x1c.hopgate.sync.v1.LimitDemandR\x06limits\"|\n" +
+	"\vLimitDemand\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1d\n" +
+	"\n" +
+	"rate_milli\x18\x02 \x01(\x03R\trateMilli\x12\x1b\n" +
+	"\tin_flight\x18\x03 \x01(\x05R\binFlight\x12\x1b\n" +
+	"\tshare_ppm\x18\x04 \x01(\x05R\bsharePpm\"^\n" +
+	"\x06Shares\x123\n" +
+	"\x06limits\x18\x01 \x03(\v2\x1b.hopgate.sync.v1.LimitShareR\x06limits\x12\x1f\n" +
+	"\vdefault_ppm\x18\x02 \x01(\x05R\n" +
+	"defaultPpm\"?\n" +
+	"\n" +
+	"LimitShare\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1b\n" +
+	"\tshare_ppm\x18\x02 \x01(\x05R\bsharePpm2V\n" +
 	"\vSyncService\x12G\n" +
 	"\x04Sync\x12\x1c.hopgate.sync.v1.SyncRequest\x1a\x1d.hopgate.sync.v1.SyncResponse(\x010\x01B=Z;github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1;syncv1b\x06proto3"
 
@@ -1197,7 +1478,7 @@ func file_hopgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 	return file_hopgate_sync_v1_sync_proto_rawDescData
 }
 
-var file_hopgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_hopgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_hopgate_sync_v1_sync_proto_goTypes = []any{
 	(*SyncRequest)(nil),           // 0: hopgate.sync.v1.SyncRequest
 	(*SyncResponse)(nil),          // 1: hopgate.sync.v1.SyncResponse
@@ -1211,28 +1492,36 @@ var file_hopgate_sync_v1_sync_proto_goTypes = []any{
 	(*Health)(nil),                // 9: hopgate.sync.v1.Health
 	(*UpstreamHealth)(nil),        // 10: hopgate.sync.v1.UpstreamHealth
 	(*Move)(nil),                  // 11: hopgate.sync.v1.Move
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Demand)(nil),                // 12: hopgate.sync.v1.Demand
+	(*LimitDemand)(nil),           // 13: hopgate.sync.v1.LimitDemand
+	(*Shares)(nil),                // 14: hopgate.sync.v1.Shares
+	(*LimitShare)(nil),            // 15: hopgate.sync.v1.LimitShare
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_hopgate_sync_v1_sync_proto_depIdxs = []int32{
 	2,  // 0: hopgate.sync.v1.SyncRequest.hello:type_name -> hopgate.sync.v1.Hello
 	7,  // 1: hopgate.sync.v1.SyncRequest.ack:type_name -> hopgate.sync.v1.Ack
 	9,  // 2: hopgate.sync.v1.SyncRequest.health:type_name -> hopgate.sync.v1.Health
-	3,  // 3: hopgate.sync.v1.SyncResponse.welcome:type_name -> hopgate.sync.v1.Welcome
-	4,  // 4: hopgate.sync.v1.SyncResponse.update:type_name -> hopgate.sync.v1.Update
-	11, // 5: hopgate.sync.v1.SyncResponse.move:type_name -> hopgate.sync.v1.Move
-	6,  // 6: hopgate.sync.v1.Update.upserts:type_name -> hopgate.sync.v1.Resource
-	5,  // 7: hopgate.sync.v1.Update.removals:type_name -> hopgate.sync.v1.ResourceName
-	8,  // 8: hopgate.sync.v1.Ack.outcomes:type_name -> hopgate.sync.v1.Outcome
-	12, // 9: hopgate.sync.v1.Ack.applied_time:type_name -> google.protobuf.Timestamp
-	10, // 10: hopgate.sync.v1.Health.upstreams:type_name -> hopgate.sync.v1.UpstreamHealth
-	12, // 11: hopgate.sync.v1.UpstreamHealth.time:type_name -> google.protobuf.Timestamp
-	0,  // 12: hopgate.sync.v1.SyncService.Sync:input_type -> hopgate.sync.v1.SyncRequest
-	1,  // 13: hopgate.sync.v1.SyncService.Sync:output_type -> hopgate.sync.v1.SyncResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 3: hopgate.sync.v1.SyncRequest.demand:type_name -> hopgate.sync.v1.Demand
+	3,  // 4: hopgate.sync.v1.SyncResponse.welcome:type_name -> hopgate.sync.v1.Welcome
+	4,  // 5: hopgate.sync.v1.SyncResponse.update:type_name -> hopgate.sync.v1.Update
+	11, // 6: hopgate.sync.v1.SyncResponse.move:type_name -> hopgate.sync.v1.Move
+	14, // 7: hopgate.sync.v1.SyncResponse.shares:type_name -> hopgate.sync.v1.Shares
+	6,  // 8: hopgate.sync.v1.Update.upserts:type_name -> hopgate.sync.v1.Resource
+	5,  // 9: hopgate.sync.v1.Update.removals:type_name -> hopgate.sync.v1.ResourceName
+	8,  // 10: hopgate.sync.v1.Ack.outcomes:type_name -> hopgate.sync.v1.Outcome
+	16, // 11: hopgate.sync.v1.Ack.applied_time:type_name -> google.protobuf.Timestamp
+	10, // 12: hopgate.sync.v1.Health.upstreams:type_name -> hopgate.sync.v1.UpstreamHealth
+	16, // 13: hopgate.sync.v1.UpstreamHealth.time:type_name -> google.protobuf.Timestamp
+	13, // 14: hopgate.sync.v1.Demand.limits:type_name -> hopgate.sync.v1.LimitDemand
+	15, // 15: hopgate.sync.v1.Shares.limits:type_name -> hopgate.sync.v1.LimitShare
+	0,  // 16: hopgate.sync.v1.SyncService.Sync:input_type -> hopgate.sync.v1.SyncRequest
+	1,  // 17: hopgate.sync.v1.SyncService.Sync:output_type -> hopgate.sync.v1.SyncResponse
+	17, // [17:18] is the sub-list for method output_type
+	16, // [16:17] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_sync_v1_sync_proto_init() }
@@ -1244,11 +1533,13 @@ func file_hopgate_sync_v1_sync_proto_init() {
 		(*SyncRequest_Hello)(nil),
 		(*SyncRequest_Ack)(nil),
 		(*SyncRequest_Health)(nil),
+		(*SyncRequest_Demand)(nil),
 	}
 	file_hopgate_sync_v1_sync_proto_msgTypes[1].OneofWrappers = []any{
 		(*SyncResponse_Welcome)(nil),
 		(*SyncResponse_Update)(nil),
 		(*SyncResponse_Move)(nil),
+		(*SyncResponse_Shares)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1256,7 +1547,7 @@ func file_hopgate_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_sync_v1_sync_proto_rawDesc), len(file_hopgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,143 @@
+package request
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
+	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+// permit decides whether the caller may send this message now: what its grants say of the method, the tool and the arguments, then the
+// limits it counts against.
+func (h *Handler) permit(x *exchange) error {
+	if !x.access.Free() {
+		if err := x.allowed(); err != nil {
+			return err
+		}
+	}
+	if !x.asking() || x.rec.Method == "ping" {
+		return nil
+	}
+	x.limits = x.table.AppendLimits(x.limits[:0], x.principal, x.server, x.rec.Tool)
+	if len(x.limits) == 0 {
+		return nil
+	}
+	var err error
+	x.permit, err = h.cfg.Limits.Acquire(x.limits)
+	return x.named(err)
+}
+
+// allowed holds the message against grants that don't open everything.
+func (x *exchange) allowed() error {
+	if !x.asking() {
+		return nil // notifications and answers belong to requests that were looked at
+	}
+	switch {
+	case x.rec.Method == "tools/call":
+		return x.allowedCall()
+	case x.access.ToolsOnly() && !besideTools(x.rec.Method):
+		return x.denied("of the server "+x.server.Name+" only some tools are open to this caller, and "+x.rec.Method+" isn't about them",
+			"grant the server itself, by its name or one of its groups")
+	}
+	return nil
+}
+
+// asking reports whether the message wants something done: a request, or the method of one without an id, which some servers carry out
+// all the same.
+func (x *exchange) asking() bool {
+	return x.env.Kind == message.Request || x.env.Kind == message.Notification && !strings.HasPrefix(x.rec.Method, "notifications/")
+}
+
+// besideTools reports the requests that a caller who may only use tools needs.
+func besideTools(method string) bool {
+	switch method {
+	case "initialize", "server/discover", "ping", "tools/list", "logging/setLevel", "subscriptions/listen",
+		"tasks/get", "tasks/result", "tasks/update", "tasks/cancel":
+		return true
+	}
+	return false
+}
+
+func (x *exchange) allowedCall() error {
+	tool := x.rec.Tool
+	if tool == "" || !x.access.Tool(tool) { // without a name there is nothing to hold against the grants
+		return x.denied("the tool "+shown(tool)+" of the server "+x.server.Name+" is not open to this caller",
+			"`hopgate explain grant` says which grant closes it")
+	}
+	var broken error
+	rule := x.access.Arguments(tool, func(name string) ([]byte, bool) {
+		raw, ok, err := message.Argument(x.body, &x.env, name)
+		if err != nil {
+			broken = err
+		}
+		return raw, ok
+	})
+	switch {
+	case broken != nil:
+		return x.named(broken)
+	case rule != nil:
+		return x.denied("the argument "+shown(rule.Parameter)+" of the tool "+shown(tool)+" "+rule.Problem,
+			"`hopgate explain grant` says which rule it is")
+	}
+	return nil
+}
+
+func (x *exchange) denied(msg, hint string) error {
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Policy, Kind: fault.Denied, Status: http.StatusForbidden, Server: x.server.Name,
+		Message: msg, Hint: hint}
+}
+
+// shown is a name of the caller's choice, short enough for a sentence.
+func shown(name string) string {
+	const most = 64
+	if len(name) > most {
+		return name[:most] + "…"
+	}
+	return name
+}
+
+// leaks looks for gateway credentials among the values of the caller's choice that the protocol carries in headers. Bodies are the
+// caller's own words and are not searched.
+func (h *Handler) leaks(x *exchange) error {
+	for i := range x.call.Params {
+		if h.cfg.Gate.Holds(x.table, x.call.Params[i].Value) {
+			return leak(x, x.call.Params[i].Name)
+		}
+	}
+	for _, f := range [...]hop.Field{{Name: "Last-Event-ID", Value: x.call.LastEventID}, {Name: "Mcp-Name", Value: x.call.MCPName},
+		{Name: "tracestate", Value: x.call.Tracestate}} {
+		if f.Value != "" && h.cfg.Gate.Holds(x.table, f.Value) {
+			return leak(x, f.Name)
+		}
+	}
+	return nil
+}
+
+// bind attaches what the server wants of us.
+func (h *Handler) bind(x *exchange) error {
+	if x.server.Plain {
+		return nil
+	}
+	x.rec.Credential.Start = time.Now()
+	x.ask = credential.Ask{Table: x.table, Server: x.server, Principal: x.principal, Header: x.in.Header, Subject: x.admission.Token,
+		Expires: x.admission.Expires, Single: true, Holds: func(v string) bool { return h.cfg.Gate.Holds(x.table, v) }}
+	bound, err := h.cfg.Credentials.Resolve(x.ctx, &x.ask)
+	x.rec.Credential.End = time.Now()
+	x.reply.Resolution, x.reply.Token = bound.Resolution, bound.Shown
+	if err != nil {
+		return x.named(err)
+	}
+	x.call.Credential = bound.Fields
+	return nil
+}
+
+// disbelieved lets go of a token that the server doesn't take any more.
+func (h *Handler) disbelieved(x *exchange, status int) {
+	if status == http.StatusUnauthorized && x.ask.Server != nil {
+		h.cfg.Credentials.Refused(&x.ask)
+	}
+}
