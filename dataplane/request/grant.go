@@ -55,8 +55,7 @@ func (x *exchange) asking() bool {
 // besideTools reports the requests that a caller who may only use tools needs.
 func besideTools(method string) bool {
 	switch method {
-	case "initialize", "server/discover", "ping", "tools/list", "logging/setLevel", "subscriptions/listen",
-		"tasks/get", "tasks/result", "tasks/update", "tasks/cancel":
+	case "initialize", "server/discover", "ping", "tools/list", "logging/setLevel", "subscriptions/listen":
 		return true
 	}
 	return false
@@ -64,7 +63,7 @@ func besideTools(method string) bool {
 
 func (x *exchange) allowedCall() error {
 	tool := x.rec.Tool
-	if tool == "" || !x.access.Tool(tool) { // without a name there is nothing to hold against the grants
+	if !x.access.Tool(tool) {
 		return x.denied("the tool "+shown(tool)+" of the server "+x.server.Name+" is not open to this caller",
 			"`hopgate explain grant` says which grant closes it")
 	}
@@ -95,7 +94,7 @@ func (x *exchange) denied(msg, hint string) error {
 func shown(name string) string {
 	const most = 64
 	if len(name) > most {
-		return name[:most] + "…"
+		return strings.ToValidUTF8(name[:most], "") + "…"
 	}
 	return name
 }

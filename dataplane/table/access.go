@@ -131,9 +131,10 @@ func (a Access) Free() bool { return a.free }
 // ToolsOnly reports whether the server is reached by toolsets alone, so that prompts, resources and completion are closed.
 func (a Access) ToolsOnly() bool { return a.open && !a.whole }
 
-// Tool reports whether a tool may be listed and called; name is the server's own.
+// Tool reports whether a tool may be listed and called; name is the server's own. Where anything is restricted, what has no name is closed:
+// a server may find one where the gateway didn't.
 func (a Access) Tool(name string) bool {
-	if a.free || !a.open {
+	if a.free || !a.open || name == "" {
 		return a.free
 	}
 	if len(a.p.Grants) == 1 {

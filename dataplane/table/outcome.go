@@ -126,6 +126,16 @@ type named interface {
 	GetName() string
 }
 
+// unknown tells of fields of a later version. What admits and grants is rejected, since a field without effect may have been a restriction.
+func (n *notes) unknown() {
+	switch n.key.Kind {
+	case kindServer, kindSettings, kindRing:
+		n.warn("", "has fields not known to this version, which have no effect here; upgrade the data plane to use them")
+	default:
+		n.reject("", "has fields not known to this version, and what they restrict would be open; upgrade the data plane to use them")
+	}
+}
+
 // decode reads a body into m and checks that it is the object its key says.
 func decode(obj confset.Object, m named, n *notes) bool {
 	if err := proto.Unmarshal(obj.Body, m); err != nil {
@@ -137,7 +147,7 @@ func decode(obj confset.Object, m named, n *notes) bool {
 		return false
 	}
 	if r := m.ProtoReflect(); shapes[r.Descriptor().Name()].holdsUnknown(r) {
-		n.warn("", "has fields not known to this version, which have no effect here; upgrade the data plane to use them")
+		n.unknown()
 	}
 	return true
 }

@@ -217,7 +217,7 @@ func TestFieldsOfALaterVersionAreFoundDeepInside(t *testing.T) {
 		apikey(t, "k", "secret", func(s *configv1.ApiKeySpec) { s.Tools = []*configv1.ToolRule{{Server: "*"}, rule} }),
 		provider(t, "okta", &configv1.IdentityProviderSpec{Issuer: "https://i.example.com", Audiences: []string{"x"}, Grants: []*configv1.ClaimGrant{claim}}),
 	} {
-		if _, outs := apply(empty(), o); len(outs) != 1 || !strings.Contains(outs[0], "warned : has fields not known to this version") {
+		if _, outs := apply(empty(), o); len(outs) != 1 || !strings.Contains(outs[0], "rejected : has fields not known to this version") {
 			t.Errorf("%s: %q", o.Key, outs)
 		}
 	}

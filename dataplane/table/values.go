@@ -87,7 +87,7 @@ type Settings struct {
 type Principal struct {
 	// ID is what seals and limits hang on: "key:<uid>", "master" or "anonymous".
 	ID string
-	// Name stands in records: the key's name, "master" or "anonymous".
+	// Name stands in records: the key's name, "master", "anonymous", or provider/user of a JWT.
 	Name string
 	// User is the person or program that holds the key.
 	User string

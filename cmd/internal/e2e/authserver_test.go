@@ -281,7 +281,7 @@ func TestAuthServerTokensAdmitAndOpenWhatTheirClaimsSay(t *testing.T) {
 			t.Error("the claim's role debug shows no route")
 		}
 		eventually(t, 3*time.Second, "the access line names the caller", func() error {
-			if !strings.Contains(g.p.output(), " caller=agent ") {
+			if !strings.Contains(g.p.output(), "/agent ") {
 				return errors.New(tail(g.p.output(), 3))
 			}
 			return nil

@@ -9,9 +9,9 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 )
 
-// Holds reports whether a value that is about to leave for an upstream holds anybody's gateway credential: as it is, after a scheme, as one of
-// its words or parameters, or inside Basic. A credential is a key, also one that was replaced and still works, the master key, and a JWT that says to be of one of the
-// table's issuers for this gateway, verified or not.
+// Holds reports whether a value that is about to leave for an upstream holds anybody's gateway credential: as it is, after a scheme, as one
+// of its words or parameters, or inside Basic. A credential is a key, also one that was replaced and still works, the master key, and a JWT
+// that says to be of one of the table's issuers for this gateway, verified or not.
 func (g *Gate) Holds(t *table.Table, value string) bool {
 	value = strings.TrimSpace(value)
 	if g.credential(t, value) {

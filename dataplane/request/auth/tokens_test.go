@@ -24,7 +24,7 @@ func TestTokensAdmitInEachHeader(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 		p := a.Principal
-		if a.Token != token || a.Expires.Before(time.Now().Add(4*time.Minute)) || !strings.HasPrefix(p.ID, "jwt:") || p.Name != "ann@example.com" || len(p.Grants) != 2 || !p.Debug {
+		if a.Token != token || a.Expires.Before(time.Now().Add(4*time.Minute)) || !strings.HasPrefix(p.ID, "jwt:") || p.User != "ann@example.com" || !strings.HasSuffix(p.Name, "/ann@example.com") || len(p.Grants) != 2 || !p.Debug {
 			t.Errorf("%+v %+v", a, p)
 		}
 	}
@@ -49,7 +49,7 @@ func TestTokensBesideOtherCredentials(t *testing.T) {
 		{"a good one beside a key", headers(lite, alice, std, "Bearer "+token), "mismatch"},
 		{"a good one before a key", headers(own, token, lite, alice), "mismatch"},
 		{"two callers", headers(own, token, std, "Bearer "+w.token(t, map[string]any{"sub": "u-2"})), "mismatch"},
-		{"two tokens of one caller", headers(own, token, std, "Bearer "+w.token(t, map[string]any{"jti": "2"})), "u-1"},
+		{"two tokens of one caller", headers(own, token, std, "Bearer "+w.token(t, map[string]any{"jti": "2"})), "corp/u-1"},
 		{"a forged one beside a key", headers(lite, alice, std, "Bearer "+forged), "unauthenticated"},
 		{"a forged one beside a good one", headers(lite, token, std, "Bearer "+forged), "unauthenticated"},
 		{"an expired one beside a key", headers(lite, alice, std, "Bearer "+old), "expired"},

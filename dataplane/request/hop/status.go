@@ -104,7 +104,7 @@ func statusKind(s int) fault.Kind {
 func statusHint(s int) string {
 	switch {
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
-		return "the server wants a credential: set spec.auth of the server"
+		return "the server wants a credential, or another one than it got: look at spec.auth of the server"
 	case s == http.StatusNotFound:
 		return "check the path of the endpoint's URL"
 	case s == http.StatusTooManyRequests:

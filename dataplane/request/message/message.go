@@ -1,8 +1,8 @@
 // Package message reads and edits the JSON-RPC envelope of MCP messages without decoding what it doesn't need.
 //
-// It promises that one pass tells where every routed value stands in the body, that what it read is what every strict JSON parser reads
-// (duplicate names, escaped spellings and broken strings in routed places are refused), and that an edit changes the bytes it is about and
-// no others. It refuses malformed JSON as a whole, and what no MCP revision calls a message. Arguments and results are never decoded.
+// It promises that one pass tells where every routed value stands in the body, that what it read is what every JSON parser reads (duplicate
+// names, escaped spellings, other capitals and broken strings in routed places are refused), and that an edit changes the bytes it is about
+// and no others. It refuses malformed JSON as a whole, and what no MCP revision calls a message. Arguments and results are never decoded.
 package message
 
 // Span is a byte range of the body. Strings keep their quotes. The zero Span means that the value is absent.
@@ -78,8 +78,8 @@ const (
 //
 // Errors are *fault.Error of hop=client, phase=request: -32700 for what isn't JSON, -32600 for JSON that isn't a JSON-RPC message, that
 // repeats a name at the root, in params or in _meta, that has a name that is routed by in other capitals (at the root, and in params of the
-// methods MCP defines; some servers match names regardless of case), or that nests too deeply. After a -32600 e.ID still tells the request's id if that is
-// known beyond doubt. Scan doesn't allocate unless such an object has more than 32 names or spells one with escapes.
+// methods MCP defines: some servers match names regardless of case), or that nests too deeply. After a -32600 e.ID still tells the request's
+// id if that is known beyond doubt. Scan doesn't allocate unless such an object has more than 32 names or spells one with escapes.
 func Scan(body []byte, depth int, e *Envelope) error {
 	*e = Envelope{}
 	c := cursor{b: body, limit: clampDepth(depth)}

@@ -32,7 +32,7 @@ func (u *token) caller() (*Caller, error) {
 	sum := sha256.Sum256([]byte(p.Issuer + "\x00" + subject))
 	digits := hex.EncodeToString(sum[:16])
 	who := &table.Principal{ID: "jwt:" + digits, User: u.user(subject), Expires: u.expires}
-	who.Name = who.User
+	who.Name = p.Name + "/" + who.User // no key's record name has a slash
 	if p.Rate > 0 || p.InFlight > 0 {
 		who.Limit = &table.Limit{ID: "jwt/" + digits[:16], Subject: "the caller " + who.User, Rate: p.Rate, Concurrency: p.InFlight}
 	}

@@ -32,7 +32,7 @@ func TestACallerIsIssuerAndSubject(t *testing.T) {
 	r := newRig(t)
 	r.change(func(p *table.IdentityProvider) { p.Rate, p.InFlight = 5, 2 })
 	p := r.admitted(t, r.token(t, map[string]any{"email": "ann@example.com"}))
-	if len(p.ID) != 4+32 || !strings.HasPrefix(p.ID, "jwt:") || p.User != "ann@example.com" || p.Name != p.User || p.MayAssert || p.TrustTrace {
+	if len(p.ID) != 4+32 || !strings.HasPrefix(p.ID, "jwt:") || p.User != "ann@example.com" || !strings.HasSuffix(p.Name, "/"+p.User) || p.MayAssert || p.TrustTrace {
 		t.Errorf("%+v", p)
 	}
 	if p.Limit == nil || p.Limit.ID != "jwt/"+p.ID[4:20] || p.Limit.Rate != 5 || p.Limit.Concurrency != 2 {
