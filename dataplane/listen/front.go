@@ -1,7 +1,9 @@
 package listen
 
 import (
+	"crypto/tls"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,11 +23,15 @@ var visits = sync.Pool{New: func() any { return new(visit) }}
 func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 	l.serving.Add(1)
 	defer l.serving.Add(-1)
+	heard(r.Context())
+	if ambiguous(r) {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	v := visits.Get().(*visit)
 	ctl := w.(control) //nolint:forcetypeassert // both writers of net/http are one
 	v.sink = sink{w: w, ctl: ctl, limit: l.cfg.WriteTimeout, perStream: r.ProtoMajor == 2}
 	v.in = request.Inbound{Context: r.Context(), Method: r.Method, Path: path(r), Host: r.Host, Remote: r.RemoteAddr, Proto: r.Proto,
-		Header: r.Header, Body: r.Body, Length: r.ContentLength}
+		Secure: r.TLS != nil, Names: names(r.TLS), Header: r.Header, Body: r.Body, Length: r.ContentLength}
 	if r.ContentLength != 0 {
 		// The body's time is bounded whoever reads it: net/http itself does when a request is refused unread. net/http lifts the deadline
 		// when the body has ended and it begins to watch for the caller's leaving.
@@ -38,6 +44,20 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 	if aborted {
 		panic(http.ErrAbortHandler) // how net/http is told to break a connection or stream off
 	}
+}
+
+// names are the DNS and URI names (RFC 5280 section 4.2.1.6) of a caller's certificate that was verified; nil without one. The common name of
+// its subject isn't among them.
+func names(state *tls.ConnectionState) []string {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return nil
+	}
+	leaf := state.VerifiedChains[0][0]
+	out := slices.Clone(leaf.DNSNames)
+	for _, u := range leaf.URIs {
+		out = append(out, u.String())
+	}
+	return out
 }
 
 // path is the request target without its query, as it was sent.

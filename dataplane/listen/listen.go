@@ -72,6 +72,7 @@ type Listener struct {
 	starved atomic.Int64 // times that no descriptor was free for one
 	serving atomic.Int64 // requests in the handler
 	plain   *plain       // nil with TLS
+	secure  *secure      // nil without
 }
 
 // New checks cfg; it opens nothing.
@@ -88,15 +89,16 @@ func New(cfg Config) (*Listener, error) {
 		Handler:                      http.HandlerFunc(l.serve),
 		Protocols:                    &p,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: streams},
-		TLSConfig:                    cfg.TLS,
 		ReadHeaderTimeout:            cfg.HeaderTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               headerBytes,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
-		ConnState:                    l.count,
+		ConnState:                    l.state,
+		ConnContext:                  noted,
 	}
 	if cfg.TLS != nil {
+		l.secure = newSecure(l)
 		return l, nil
 	}
 	var err error
@@ -143,10 +145,7 @@ func (l *Listener) accept() error {
 	if l.plain != nil {
 		return l.plain.accept(s)
 	}
-	if err := l.server.ServeTLS(s, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return l.secure.accept(s)
 }
 
 // drain says that this data plane goes, gives balancers time to notice, ends long-lived streams, and waits for calls in flight.
@@ -170,10 +169,11 @@ func (l *Listener) drain(failed <-chan struct{}) {
 
 // shutdown takes no more connections and waits for requests in flight.
 func (l *Listener) shutdown(ctx context.Context) error {
+	l.socket.Close()
 	if l.plain == nil {
+		l.secure.stop()
 		return l.server.Shutdown(ctx)
 	}
-	l.socket.Close()
 	fast := make(chan error, 1)
 	go func() { fast <- l.plain.fast.Shutdown(ctx) }()
 	err := l.server.Shutdown(ctx)
@@ -196,13 +196,14 @@ func (l *Listener) cut() {
 // cutGrace is more than any call needs to notice that its connection is gone, unless it waits for a one-shot session's end.
 const cutGrace = 5 * time.Second
 
-func (l *Listener) count(_ net.Conn, s http.ConnState) {
+// state counts connections, and marks on those of net/http that a head comes next.
+func (l *Listener) state(c net.Conn, s http.ConnState) {
 	switch s {
-	case http.StateNew:
-		if l.plain == nil { // else it was counted when it was handed over
-			l.open.Add(1)
+	case http.StateIdle:
+		if h, ok := c.(headed); ok {
+			h.heads().understood.Store(false)
 		}
-	case http.StateClosed, http.StateHijacked:
+	case http.StateClosed, http.StateHijacked: // it was counted when it was handed over
 		l.open.Add(-1)
 	}
 }

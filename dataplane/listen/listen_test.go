@@ -17,11 +17,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/hopgate/hopgate/dataplane/egress"
 	"github.com/hopgate/hopgate/dataplane/listen"
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/request/origin"
+	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 )
@@ -37,7 +40,13 @@ func handler(t *testing.T) *request.Handler {
 	fatal(t, err)
 	client, err := transport.New(transport.Config{})
 	fatal(t, err)
-	h, err := request.New(request.Config{Table: new(table.Holder), Hop: hop.New(client, "test"), Telemetry: tel, Log: quiet, Listener: origin.Listener{Loopback: true}})
+	away, err := egress.New(egress.Config{})
+	fatal(t, err)
+	t.Cleanup(away.Close)
+	credentials, err := credential.New(credential.Config{Egress: away, Log: quiet})
+	fatal(t, err)
+	h, err := request.New(request.Config{Table: new(table.Holder), Hop: hop.New(client, "test"), Telemetry: tel, Log: quiet, Credentials: credentials,
+		Limits: policy.NewLimits(policy.LimitsConfig{}), Listener: origin.Listener{Loopback: true}})
 	fatal(t, err)
 	return h
 }

@@ -58,9 +58,14 @@ func (p *plain) accept(s net.Listener) error {
 
 // handOver gives a connection to net/http. It counts as one of that from here on; its end is seen by ConnState.
 func (p *plain) handOver(c net.Conn) {
-	p.l.open.Add(1)
-	if !p.queue.give(c) {
-		p.l.open.Add(-1)
+	p.l.give(p.queue, &unread{Conn: c, log: p.l.cfg.Log})
+}
+
+// give hands a connection to net/http, counted, or closes it.
+func (l *Listener) give(q *queue, c net.Conn) {
+	l.open.Add(1)
+	if !q.give(c) {
+		l.open.Add(-1)
 		c.Close()
 	}
 }
