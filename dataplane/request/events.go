@@ -43,6 +43,9 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 		}
 		answered = answered || h.inspect(x, a.Status)
 		resumable = resumable || message.HasID(x.ans)
+		if !x.isMCP() {
+			continue
+		}
 		if err := h.pass(x); err != nil {
 			return err
 		}
@@ -52,6 +55,16 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 	}
 	x.done(x.rec.Outcome)
 	return nil
+}
+
+// isMCP reports whether the event in x.ans has a message, or nothing but what event streams have without one. What any other holds nobody
+// knows, and no client can use.
+func (x *exchange) isMCP() bool {
+	var ok bool
+	if x.data, ok = message.Data(x.data[:0], x.ans); !ok || len(x.data) == 0 {
+		return message.Bare(x.ans)
+	}
+	return message.MayBeMessage(x.data) || x.data[0] == '['
 }
 
 // next reads the next event into x.ans.

@@ -25,6 +25,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/route"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/redact"
 )
 
 // Config of a Handler.
@@ -119,6 +120,9 @@ func (h *Handler) begin(x *exchange, in *Inbound, sink reply.Sink) {
 	x.in, x.ctx, x.now = in, in.Context, time.Now()
 	x.rec.Start = x.now
 	x.rec.HTTPMethod, x.rec.Path, x.rec.Proto, x.rec.ClientAddr = in.Method, in.Path, in.Proto, in.Remote
+	if x.door = endpoint.Parse(in.Path); x.door.Kind == endpoint.None {
+		x.rec.Path = redact.Text(in.Path) // nobody knows what strangers put there
+	}
 	x.reply.Sink, x.reply.Record, x.reply.Region, x.reply.KeepAlive = sink, &x.rec, h.cfg.Region, h.cfg.KeepAlive
 	if asked(in.Header) {
 		x.rec.Debug, x.reply.InboundAuth = true, auth.Shown(in.Header)
@@ -139,7 +143,6 @@ func (h *Handler) finish(x *exchange) {
 func (h *Handler) answer(x *exchange) error {
 	x.table = h.cfg.Table.Load()
 	x.rec.ConfigRevision = x.table.Version().Revision
-	x.door = endpoint.Parse(x.in.Path)
 	if x.door.Kind == endpoint.Live || x.door.Kind == endpoint.Ready {
 		return h.health(x)
 	}
@@ -177,7 +180,7 @@ func (h *Handler) answer(x *exchange) error {
 // admit settles who is calling.
 func (h *Handler) admit(x *exchange) (err error) {
 	if x.door.Kind == endpoint.None {
-		return noSuchPath(x.in.Path)
+		return noSuchPath(x.rec.Path)
 	}
 	if x.table.Version().Epoch == "" {
 		return noConfig()

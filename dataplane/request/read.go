@@ -13,6 +13,7 @@ import (
 
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/proto/fault"
+	"github.com/hopgate/hopgate/proto/redact"
 )
 
 // read takes the body in once, bounded, and scans the envelope.
@@ -49,7 +50,7 @@ func (x *exchange) describe() {
 	case "prompts/get":
 		x.rec.Prompt = x.env.NameString(x.body)
 	case "resources/read", "resources/subscribe", "resources/unsubscribe":
-		x.rec.Resource = x.env.URIString(x.body)
+		x.rec.Resource = redact.Text(x.env.URIString(x.body))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/proto/fault"
+	"github.com/hopgate/hopgate/proto/redact"
 )
 
 // statusClientGone is what records show when the caller left first; nobody receives it (the word is nginx's).
@@ -24,6 +25,9 @@ func (h *Handler) refuse(x *exchange, err error) {
 	}
 	x.rec.Fault = f
 	x.rec.End = time.Now()
+	if x.server == nil {
+		x.rec.Path = redact.Text(x.rec.Path) // it names no server that we know
+	}
 	if !x.adopted && x.principal != nil {
 		h.adopt(x)
 	}
@@ -46,7 +50,7 @@ func (h *Handler) unnamed(x *exchange, err error) *fault.Error {
 	case x.in.Context.Err() != nil || errors.Is(err, context.Canceled):
 		return clientGone(x, err)
 	}
-	h.cfg.Log.Error("request failed without a named cause", "error", err, "path", x.in.Path)
+	h.cfg.Log.Error("request failed without a named cause", "error", err, "path", x.rec.Path)
 	return defect(x, err)
 }
 
@@ -56,7 +60,7 @@ func (h *Handler) recovered(x *exchange) {
 	if p == nil {
 		return
 	}
-	h.cfg.Log.Error("a request made the gateway panic", "panic", p, "path", x.in.Path, "stack", string(debug.Stack()))
+	h.cfg.Log.Error("a request made the gateway panic", "panic", p, "path", x.rec.Path, "stack", string(debug.Stack()))
 	x.rec.Fault, x.rec.End = defect(x, nil), time.Now()
 	x.reply.Fault(x.rec.Fault, x.id())
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
@@ -156,7 +157,7 @@ func (h *Handler) passOn(x *exchange, a *hop.Answer) error {
 		h.cfg.Hop.Forget(&x.call)
 	}
 	head := x.reply.Sink.Header()
-	if v := a.Header.Get("Retry-After"); v != "" {
+	if v := a.Header.Get("Retry-After"); isDelay(v) {
 		head["Retry-After"] = []string{v}
 	}
 	if len(r.Body) == 0 {
@@ -168,6 +169,16 @@ func (h *Handler) passOn(x *exchange, a *hop.Answer) error {
 	head["X-Hopgate-Error"] = []string{r.Fault.Header()}
 	x.reply.Whole(r.Status, reply.JSON(), r.Body)
 	return nil
+}
+
+// isDelay reports whether v is what Retry-After may be (RFC 9110 section 10.2.3): seconds or a date. Anything else an upstream could put a
+// credential of ours into.
+func isDelay(v string) bool {
+	if _, err := strconv.ParseUint(v, 10, 32); err == nil {
+		return true
+	}
+	_, err := http.ParseTime(v)
+	return err == nil
 }
 
 // learn takes the answers to the two probes as evidence of the server's era.

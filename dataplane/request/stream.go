@@ -99,6 +99,9 @@ func (h *Handler) relayLasting(x *exchange, a *hop.Answer) error {
 			return x.cut(err, true)
 		}
 		answered = answered || h.inspect(x, a.Status)
+		if !x.isMCP() {
+			continue
+		}
 		if err := h.pass(x); err != nil && x.in.Context.Err() == nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/origin"
 	"github.com/hopgate/hopgate/dataplane/table"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	"github.com/hopgate/hopgate/proto/redact"
 )
 
 // OriginQuestion is a request as a data plane could get it, of which only matters where it comes from.
@@ -52,7 +53,7 @@ func (q OriginQuestion) request() (*origin.Request, error) {
 	for _, h := range q.Headers {
 		name, value, ok := strings.Cut(h, ":")
 		if name = strings.TrimSpace(name); !ok || name == "" {
-			return nil, fmt.Errorf("--header %q: write it like 'X-Forwarded-For: 203.0.113.7'", h)
+			return nil, fmt.Errorf("--header %q: write it like 'X-Forwarded-For: 203.0.113.7'", redact.Text(h))
 		}
 		name = textproto.CanonicalMIMEHeaderKey(name)
 		r.Header[name] = append(r.Header[name], strings.TrimSpace(value))

@@ -21,6 +21,21 @@ func Data(dst, event []byte) (data []byte, ok bool) {
 	return dst, len(dst) > start
 }
 
+// Bare reports whether every line of a raw event is empty, a comment, or a field that event streams have.
+func Bare(event []byte) bool {
+	for len(event) > 0 {
+		line, rest := cutLine(event)
+		name, _, _ := bytes.Cut(bytes.TrimPrefix(line, byteOrderMark), []byte(":"))
+		switch string(name) {
+		case "", "id", "event", "data", "retry":
+		default:
+			return false
+		}
+		event = rest
+	}
+	return true
+}
+
 // HasID reports whether a raw event carries an id, so that its stream can be resumed after it (MCP up to 2025-11-25).
 func HasID(event []byte) bool { return len(ID(event)) > 0 }
 

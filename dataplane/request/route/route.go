@@ -10,6 +10,7 @@ import (
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
+	"github.com/hopgate/hopgate/proto/redact"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
@@ -35,7 +36,7 @@ func Match(t *table.Table, p *table.Principal, name, region string, internal boo
 
 func missing(t *table.Table, p *table.Principal, name string, internal bool, client netip.Addr) error {
 	e := &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
-		Message: "there is no server " + name + " that this caller may reach"}
+		Message: "there is no server " + redact.Text(name) + " that this caller may reach"}
 	if near := nearest(t, p, name, internal, client); near != "" {
 		e.Hint = "did you mean " + near + "?"
 	} else {
