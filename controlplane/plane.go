@@ -100,10 +100,9 @@ func New(cfg Config) (*Plane, error) {
 	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Revision: p.views.Revision, Registerer: cfg.Registry}); err != nil {
 		return nil, err
 	}
-	if p.replicas, err = replicas.New(replicas.Config{Store: cfg.Store, Name: cfg.Replica, Log: cfg.Log}); err != nil {
+	if err = p.newShares(); err != nil {
 		return nil, err
 	}
-	p.newShares()
 	if err := p.newStream(); err != nil {
 		return nil, err
 	}
@@ -126,17 +125,32 @@ func (c *Config) check() error {
 // settleTime is how long data planes of an earlier control plane are waited for, before shares of limits are made larger.
 const settleTime = 3 * time.Second
 
-// newShares makes the ledger of limits. A control plane of this process's own data plane has nobody to wait for.
-func (p *Plane) newShares() {
+// newShares makes the ledger of limits, and the count of control planes that share them out. One without data planes has nothing to share
+// out, and isn't counted. A control plane of this process's own data plane has nobody to wait for.
+func (p *Plane) newShares() (err error) {
+	busy := func() bool { connected, _ := p.fleet.Counts(); return connected > 0 }
+	p.replicas, err = replicas.New(replicas.Config{Store: p.cfg.Store, Name: p.cfg.Replica, Busy: busy, Log: p.cfg.Log})
+	if err != nil {
+		return err
+	}
 	cfg := share.Config{Replicas: p.replicas.Now, Allows: share.Allows(p.views)}
 	if p.cfg.Sync != "" {
 		cfg.Settle = settleTime
 	}
 	p.shares = share.New(cfg)
+	return nil
+}
+
+// barred are the credentials that data planes don't know and must not pass on.
+func (p *Plane) barred() [][32]byte {
+	if p.cfg.MasterKey == [32]byte{} {
+		return nil
+	}
+	return [][32]byte{p.cfg.MasterKey}
 }
 
 func (p *Plane) newStream() error {
-	cfg := stream.Config{Views: p.views, Fleet: p.fleet, Shares: p.shares, Replica: p.cfg.Replica, Registerer: p.cfg.Registry, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
+	cfg := stream.Config{Barred: p.barred(), Views: p.views, Fleet: p.fleet, Shares: p.shares, Replica: p.cfg.Replica, Registerer: p.cfg.Registry, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
 	opts := stream.ServerOptions()
 	if p.cfg.SyncTLS != nil {
 		cfg.Identify = stream.FromCertificate
@@ -291,9 +305,7 @@ func (p *Plane) Run(ctx context.Context) error {
 
 // shareOut hands out shares of limits, once it is known how many control planes do.
 func (p *Plane) shareOut(ctx context.Context) error {
-	if p.replicas.Wait(ctx) != nil {
-		return nil
-	}
+	p.replicas.Wait(ctx) //nolint:errcheck // only when ctx has ended, which ends Run as well
 	return p.shares.Run(ctx)
 }
 

@@ -6,6 +6,7 @@ package dataplane
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,6 +82,7 @@ type Plane struct {
 	resolver  *credential.Resolver
 	limits    *policy.Limits
 	follower  *follow.Follower
+	barred    atomic.Pointer[map[[32]byte]struct{}]
 	handler   *request.Handler
 	listener  *listen.Listener
 }
@@ -125,12 +128,32 @@ func (p *Plane) newTrust() (err error) {
 	return err
 }
 
+// bar notes the credentials that the control plane doesn't want passed on.
+func (p *Plane) bar(sums [][]byte) {
+	barred := make(map[[32]byte]struct{}, len(sums))
+	for _, s := range sums {
+		if len(s) == sha256.Size {
+			barred[[32]byte(s)] = struct{}{}
+		}
+	}
+	p.barred.Store(&barred)
+}
+
+func (p *Plane) isBarred(sum [32]byte) bool {
+	barred := p.barred.Load()
+	if barred == nil {
+		return false
+	}
+	_, is := (*barred)[sum]
+	return is
+}
+
 func (p *Plane) issuers() jwt.Issuers { return p.holder.Load() }
 
 func (p *Plane) newFollower() (*follow.Follower, error) {
 	c := p.cfg
 	f, err := follow.New(follow.Config{Node: c.Node, Region: c.Region, Group: c.Group, Version: c.Version, Addresses: c.Control, Dial: c.Dial,
-		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Health: p.health, Demand: p.limits.Demand, Shares: p.limits.SetShares})
+		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Health: p.health, Barred: p.bar, Demand: p.limits.Demand, Shares: p.limits.SetShares})
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +161,7 @@ func (p *Plane) newFollower() (*follow.Follower, error) {
 }
 
 func (p *Plane) newHandler() (*request.Handler, error) {
-	gate := auth.Gate{Tokens: p.tokens}
+	gate := auth.Gate{Tokens: p.tokens, Barred: p.isBarred}
 	if p.cfg.Anonymous {
 		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", Grants: []*table.Grant{table.Everything}, TrustTrace: true, Debug: true}
 	}

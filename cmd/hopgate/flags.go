@@ -16,6 +16,7 @@ import (
 	"github.com/hopgate/hopgate/cmd/internal/launch"
 	"github.com/hopgate/hopgate/cmd/internal/operator"
 	"github.com/hopgate/hopgate/cmd/internal/process"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // logFlags are the flags of every process that logs.
@@ -152,13 +153,22 @@ func addOrigins(cmd *cobra.Command, origins *[]string, byDefault string) {
 	cmd.Flags().StringSliceVar(origins, "public-origin", nil, "`ORIGIN` (scheme://host[:port]) under which clients know the listener; may be repeated (default"+byDefault+")")
 }
 
+// checkOrigins doesn't quote an origin that is wrong: it may be a URL with a password.
 func checkOrigins(given string, origins []string) error {
-	for _, o := range origins {
-		if err := launch.CheckOrigin(o); err != nil {
-			return usage{fmt.Errorf("%s %s: %w", given, o, err)}
+	for i, o := range origins {
+		if _, err := rules.Origin(o); err != nil {
+			return usage{fmt.Errorf("%s: %s %w", given, entry(i, origins), err)}
 		}
 	}
 	return nil
+}
+
+// entry names one of several by its place.
+func entry(i int, of []string) string {
+	if len(of) == 1 {
+		return "it"
+	}
+	return fmt.Sprintf("entry %d", i+1)
 }
 
 func addDrain(cmd *cobra.Command, delay, timeout *time.Duration, byDefault time.Duration) {

@@ -79,9 +79,9 @@ func redirects(u *launch.Up) (err error) {
 // words are the entries of a variable, with commas or blanks between.
 func words(variable string, check func(string) error) ([]string, error) {
 	list := strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
-	for _, w := range list {
+	for i, w := range list {
 		if err := check(w); err != nil {
-			return nil, fmt.Errorf("%s: %q %w", variable, w, err)
+			return nil, fmt.Errorf("%s: %s %w", variable, entry(i, list), err)
 		}
 	}
 	return list, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/admit/links"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/redact"
 )
 
 // namedMost bounds the referrers that a refusal names.
@@ -17,7 +18,7 @@ func (n *next) references() (out Violations) {
 	for i, p := range n.c.Puts {
 		for _, r := range n.links[i].Refs {
 			if r.To.Kind != links.KindGroup && !n.has(r.To) {
-				out = append(out, violation(p, r.Field(), fmt.Sprintf("names the %s %q, which doesn't exist", r.To.Kind, r.To.Name),
+				out = append(out, violation(p, r.Field(), fmt.Sprintf("names the %s %q, which doesn't exist", r.To.Kind, redact.Text(r.To.Name)),
 					"create it before, or in the same change"))
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Violation is one thing that is wrong with one object.
@@ -36,7 +37,7 @@ func (v Violation) Description() string {
 func (v Violation) String() string {
 	var b strings.Builder
 	if v.Key != (confset.Key{}) {
-		fmt.Fprintf(&b, "%s %q: ", v.Key.Kind, v.Key.Name)
+		fmt.Fprintf(&b, "%s %q: ", v.Key.Kind, rules.Tellable(v.Key.Name))
 	}
 	if v.Field != "" {
 		b.WriteString(v.Field + ": ")

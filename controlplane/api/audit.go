@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hopgate/hopgate/proto/attr"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // trail is what the audit line of one call will say. One goroutine owns it.
@@ -47,7 +48,7 @@ func (t *trail) aim(in intent) {
 			t.more = len(in.edits) - trailMost
 			return
 		}
-		t.objects = append(t.objects, e.key.String())
+		t.objects = append(t.objects, e.key.Kind+"/"+rules.Tellable(e.key.Name))
 	}
 }
 

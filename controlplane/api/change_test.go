@@ -99,6 +99,8 @@ func TestChangesThatMakeNoSenseAreRefused(t *testing.T) {
 		"sealing ring":    {400, `{"deletions":[{"kind":"sealingring","name":"session"}]}`, `deletions[0].kind: is "sealingring"; use one of apikey, identityprovider, ingress, secret, server, settings, team, toolset`},
 		"bad etag":        {400, `{"deletions":[{"kind":"server","name":"a","etag":"x"}]}`, "deletions[0].etag: isn't an etag of this API; send back meta.etag of a read as it came, or leave it out"},
 		"twice":           {400, `{"objects":[{"server":{"name":"a","spec":{"endpoints":[{"url":"http://h:1/"}]}}}],"deletions":[{"kind":"server","name":"a"}]}`, "deletions[0]: is already in this change at objects[0].server; name each object once"},
+		"as it is, gone":  {400, `{"objects":[{"server":{"name":"a",` + demo[1:] + `}],"deletions":[{"kind":"server","name":"a"}]}`, "deletions[0]: is already in this change at objects[0].server; name each object once"},
+		"as it is, anew":  {400, `{"objects":[{"server":{"name":"a",` + demo[1:] + `},{"server":{"name":"a","spec":{"endpoints":[{"url":"http://h:1/"}]}}}]}`, "objects[1].server: is already in this change at objects[0].server; name each object once"},
 		"request id":      {400, `{"request_id":"7","deletions":[{"kind":"server","name":"a"}]}`, "request_id: is neither a ULID nor a UUID; make a fresh one per change"},
 		"long message":    {400, `{"message":"` + strings.Repeat("x", 5000) + `","deletions":[{"kind":"server","name":"a"}]}`, "message: has 5000 bytes, at most 4096 are possible; shorten it"},
 		"name with slash": {400, `{"objects":[{"server":{"name":"a/b","spec":{"endpoints":[{"url":"http://h:1/"}]}}}]}`, "objects[0].server.name: can't be stored; use letters, digits, _ and -, 253 at most"},

@@ -3,6 +3,9 @@ package api
 // tracerName is the instrumentation scope of our spans.
 const tracerName = "github.com/hopgate/hopgate/controlplane/api"
 
+// kindChange is what change records are called where objects have kinds.
+const kindChange = "change"
+
 // Keys of audit lines.
 const (
 	logCaller  = "caller"  // record name: master, or the name of an API key

@@ -31,7 +31,7 @@ func (p *plan) idle() bool { return len(p.write.Record.Objects) == 0 }
 // plan reads every object from the store, not from the index: what it decides on must be what is stored, also for those edits that turn
 // out to change nothing and so leave no condition in the transaction.
 func (s *service) plan(ctx context.Context, in intent) (*plan, error) {
-	if bad := unstorable(in.edits); len(bad) > 0 {
+	if bad := append(unstorable(in.edits), repeated(in.edits)...); len(bad) > 0 {
 		return nil, bad
 	}
 	p := &plan{heads: make([]store.Head, len(in.edits)), change: admit.Change{Owner: in.owner}}
@@ -65,6 +65,19 @@ func unstorable(edits []edit) (bad admit.Violations) {
 		if store.CheckKey(e.key) != nil {
 			bad = append(bad, admit.Violation{Key: e.key, Path: e.path, Field: "name", Problem: "can't be stored", Fix: "use letters, digits, _ and -, 253 at most"})
 		}
+	}
+	return bad
+}
+
+// repeated finds objects that are named more than once. Admission can't: it doesn't see edits that change nothing.
+func repeated(edits []edit) (bad admit.Violations) {
+	first := make(map[confset.Key]string, len(edits))
+	for _, e := range edits {
+		if earlier, ok := first[e.key]; ok {
+			bad = append(bad, admit.Violation{Key: e.key, Path: e.path, Problem: "is already in this change at " + earlier, Fix: "name each object once"})
+			continue
+		}
+		first[e.key] = e.path
 	}
 	return bad
 }

@@ -71,6 +71,9 @@ func invalidRules(key confset.Key, path string, vs rules.Violations) error {
 }
 
 func missing(key confset.Key, hint string) error {
+	if key.Kind != kindChange {
+		key.Name = rules.Tellable(key.Name)
+	}
 	msg := fmt.Sprintf("%s %q doesn't exist", key.Kind, key.Name)
 	if hint != "" {
 		msg += fmt.Sprintf("; nearest is %q", hint)

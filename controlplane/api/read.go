@@ -96,7 +96,7 @@ func (s *service) ListNodes(_ context.Context, r *adminv1.ListRequest) (*adminv1
 
 // GetChange returns one record and how the fleet took it.
 func (s *service) GetChange(ctx context.Context, r *adminv1.GetChangeRequest) (*adminv1.Change, error) {
-	none := missing(confset.Key{Kind: "change", Name: r.GetId()}, "")
+	none := missing(confset.Key{Kind: kindChange, Name: r.GetId()}, "")
 	if _, err := ulid.ParseStrict(r.GetId()); err != nil {
 		return nil, none
 	}
@@ -112,7 +112,7 @@ func (s *service) GetChange(ctx context.Context, r *adminv1.GetChangeRequest) (*
 
 // ListChanges pages through the records, newest first. How the fleet took each is left to GetChange: it costs a walk over the fleet.
 func (s *service) ListChanges(ctx context.Context, r *adminv1.ListRequest) (*adminv1.ListChangesResponse, error) {
-	n, before, err := page(r, "change")
+	n, before, err := page(r, kindChange)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *service) ListChanges(ctx context.Context, r *adminv1.ListRequest) (*adm
 	for i, rec := range recs {
 		c := changeOf(rec)
 		if bytes += proto.Size(c); i == n || i > 0 && bytes > pageBytes {
-			out.NextPageToken = token{"change", recs[i-1].ID}.String()
+			out.NextPageToken = token{kindChange, recs[i-1].ID}.String()
 			break
 		}
 		out.Changes = append(out.Changes, c)

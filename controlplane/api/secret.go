@@ -63,6 +63,7 @@ func (s *service) form(e edit, want proto.Message, current *store.Head, uid stri
 	if err != nil {
 		return b, err
 	}
+	found = append(found, rules.Unexpanded(sent.GetSpec().GetValue())...)
 	kept, whole := proto.CloneOf(sent), proto.CloneOf(sent)
 	if kept.Spec == nil {
 		kept.Spec, whole.Spec = &configv1.SecretSpec{}, &configv1.SecretSpec{}

@@ -199,6 +199,7 @@ func TestWhatASecretCantBe(t *testing.T) {
 	p := start(t, memstore.New())
 	const missing = "spec.value: is missing; write the credential"
 	const sealed = "spec.sealed: is internal; remove it, and write value to change the secret"
+	const literal = "spec.value: names an environment variable instead of the credential; the command line expands it: use hopgate apply or secret set"
 	p.must(200, "PUT", "/v1/secrets/there", valued(hiddenValue))
 	for what, c := range map[string]struct{ method, path, body, want string }{
 		"no value at first":           {"PUT", "/v1/secrets/token", `{"labels":{"a":"b"}}`, missing},
@@ -210,6 +211,10 @@ func TestWhatASecretCantBe(t *testing.T) {
 		"sealed in a change":          {"POST", "/v1/changes", `{"objects":[{"secret":{"name":"there","spec":{"sealed":"AAAA"}}}]}`, "objects[0].secret." + sealed},
 		"sealed and value":            {"PUT", "/v1/secrets/token", `{"spec":{"value":"x","sealed":"AAAA"}}`, sealed},
 		"a secret that comes anew":    {"POST", "/v1/changes", `{"objects":[{"secret":{"name":"token"}}]}`, "objects[0].secret." + missing},
+		"a variable":                  {"PUT", "/v1/secrets/token", valued("${TOKEN}"), literal},
+		"a variable as in LiteLLM":    {"PATCH", "/v1/secrets/there", valued("os.environ/TOKEN"), literal},
+		"a variable in a change":      {"POST", "/v1/changes", `{"objects":[{"secret":{"name":"there","spec":{"value":"${_T1}"}}}]}`, "objects[0].secret." + literal},
+		"a variable that is tried":    {"PUT", "/v1/secrets/token?validate_only=true", valued("${TOKEN}"), literal},
 		"a patch of what isn't there": {"PATCH", "/v1/secrets/token", valued(hiddenValue), ""},
 	} {
 		a := p.do(c.method, c.path, c.body)
@@ -219,6 +224,36 @@ func TestWhatASecretCantBe(t *testing.T) {
 		}
 		if got := violations(m); c.want != "" && (len(got) == 0 || got[0] != c.want) {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}
+
+func TestAValueThatOnlyLooksLikeAVariableIsTaken(t *testing.T) {
+	p := start(t, memstore.New())
+	for _, value := range []string{"$TOKEN", "${TOKEN", "${to-ken}", "${A}b", "x${TOKEN}", "os.environ/", "os.environ/a/b", "environ/TOKEN"} {
+		p.must(200, "PUT", "/v1/secrets/token", valued(value))
+	}
+}
+
+// Who takes a name for the value, or the other way round, must not find it in the log for ever.
+func TestAKeyInPlaceOfANameIsNotTold(t *testing.T) {
+	p := start(t, memstore.New())
+	const key, small, token = "sk-Kw7YbJ3qgHkVq0mPzX1cT5nL", "sk-abcdef0123456789", "ghp_Aa0123456789"
+	for path, code := range map[string]int{"apikeys/" + key: 404, "apikeys/" + small: 404, "secrets/" + token: 404} {
+		for method, body := range map[string]string{"GET": "", "DELETE": "", "PATCH": "{}"} {
+			if a := p.do(method, "/v1/"+path, body); a.status != code || strings.Contains(a.body, path[8:]) {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+			}
+		}
+	}
+	for path, body := range map[string]string{"apikeys/" + key: `{}`, "secrets/" + token: valued("x")} {
+		if a := p.do("PUT", "/v1/"+path, body); a.status != 400 || strings.Contains(a.body, path[8:]) {
+			t.Errorf("PUT %s: %d %s", path, a.status, a.body)
+		}
+	}
+	for _, name := range []string{key, small, token} {
+		if strings.Contains(p.log.String(), name) {
+			t.Errorf("the log tells %s", name)
 		}
 	}
 }

@@ -55,7 +55,10 @@ func fill(demands []float64, there float64) []float64 {
 	if there == 0 {
 		there = sum
 	}
-	rest, level := max(0, there-sum)/float64(len(demands)), water(demands, there)
+	rest, level := max(0, there-sum)/float64(len(demands)), sum // as much as anybody asks for
+	if there < sum {
+		level = water(demands, there)
+	}
 	for i, d := range demands {
 		out[i] = (min(d, level) + rest) / there
 	}

@@ -46,6 +46,9 @@ type allows struct {
 	keys     map[string]string // name by uid; guarded by mu
 	revision int64             // of keys; guarded by mu
 	read     time.Time         // when they were read; guarded by mu
+
+	common   *configv1.CallLimits // of all callers; guarded by mu
+	commonAt int64                // revision of it, 0: not read yet; guarded by mu
 }
 
 // find returns the limits behind a name; nil when there are none.
@@ -91,8 +94,17 @@ func (a *allows) tool(server, tool string, _ bool) *configv1.CallLimits {
 	return nil
 }
 
-// callers are the limits that all identity providers agree on.
-func (a *allows) callers() (common *configv1.CallLimits) {
+// callers are the limits that all identity providers agree on. They are read once per change: there may be very many callers.
+func (a *allows) callers() *configv1.CallLimits {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if revision := a.heads.Revision(); a.commonAt != revision || revision == 0 {
+		a.common, a.commonAt = a.agreed(), revision
+	}
+	return a.common
+}
+
+func (a *allows) agreed() (common *configv1.CallLimits) {
 	for i, h := range a.heads.List("identityprovider", "", 100) {
 		var p configv1.IdentityProvider
 		if proto.Unmarshal(h.Object.Body, &p) != nil || i > 0 && !proto.Equal(common, p.GetSpec().GetLimits()) {

@@ -2,6 +2,7 @@ package share_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,6 +202,75 @@ type heads map[confset.Key]store.Head
 func (h heads) Get(kind, name string) (store.Head, bool) {
 	x, ok := h[confset.Key{Kind: kind, Name: name}]
 	return x, ok
+}
+
+// settle lets rounds pass in which data planes bring in force what they are told.
+func (d *desk) settle(rounds int, members ...*share.Member) (told string) {
+	for range rounds {
+		d.round()
+		for _, m := range members {
+			for _, s := range m.Take() {
+				for _, l := range s.GetLimits() {
+					told += fmt.Sprintf("%s=%d ", l.GetLimit(), l.GetSharePpm())
+					echo(m, l.GetLimit(), max(0, l.GetSharePpm()), 0)
+				}
+				if s.GetDefaultPpm() > 0 {
+					echo(m, "", s.GetDefaultPpm(), 0)
+				}
+			}
+		}
+	}
+	return told
+}
+
+func TestStrangersDontKeepOutLimitsOfOperators(t *testing.T) {
+	d := newDesk(func(c *share.Config) { c.Most = 8 })
+	a, b := d.join("a", -1), d.join("b", -1)
+	d.settle(4, a, b)
+	for i := range 100 {
+		echo(a, fmt.Sprintf("jwt/%016x", i), 500_000, 1000)
+	}
+	echo(a, "server/s", 500_000, 9000)
+	d.round()
+	if told := take(b); !strings.Contains(told, "server/s=") {
+		t.Errorf("of the server's limit nothing is told: %q", told)
+	}
+	if n := strings.Count(take(a)+take(b), "jwt/"); n > 4 {
+		t.Errorf("%d shares of callers are told", n)
+	}
+}
+
+func TestMoreDataPlanesMakeRoomByLettingLimitsOfCallersGo(t *testing.T) {
+	d := newDesk(func(c *share.Config) { c.Most = 8 })
+	members := []*share.Member{d.join("a", -1)}
+	d.settle(2, members...)
+	for i := range 3 {
+		echo(members[0], fmt.Sprintf("jwt/%d", i), 1_000_000, 1000)
+	}
+	echo(members[0], "server/s", 1_000_000, 9000)
+	d.settle(2, members...)
+	for _, name := range []string{"b", "c", "d"} {
+		members = append(members, d.join(name, -1))
+	}
+	d.settle(4, members...)
+	d.now = d.now.Add(5 * time.Second)
+	told := d.settle(8, members...)
+	if strings.Count(told, "=-1 ") != 2*4 {
+		t.Errorf("told %q, want two limits of callers back at the default everywhere", told)
+	}
+	if strings.Contains(told, "server/s=-1") {
+		t.Errorf("told %q: the server's limit went", told)
+	}
+}
+
+func TestANameLongerThanAnyLimitsIsNotRemembered(t *testing.T) {
+	d := newDesk()
+	a, b := d.join("a", -1), d.join("b", -1)
+	d.settle(4, a, b)
+	echo(a, "server/"+strings.Repeat("s", 500), 500_000, 9000)
+	if told := d.settle(2, a, b); told != "" {
+		t.Errorf("told %q", told)
+	}
 }
 
 func (h heads) List(kind, after string, _ int) (out []store.Head) {

@@ -2,6 +2,8 @@ package share
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
@@ -23,11 +25,18 @@ func (l *Ledger) Join(name string, wake func()) *Member {
 	if n == nil {
 		n = &node{name: name}
 		l.nodes[name] = n
+		at, _ := l.place(name)
+		l.order = slices.Insert(l.order, at, n)
 	}
 	n.term++
 	n.wake, n.stating, n.gone = wake, true, time.Time{}
 	n.news, n.even = nil, 0
 	return &Member{ledger: l, node: n, term: n.term}
+}
+
+// place is where a data plane stands, or would stand, in the order of names.
+func (l *Ledger) place(name string) (at int, ok bool) {
+	return slices.BinarySearchFunc(l.order, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
 }
 
 // with calls f with the ledger locked, unless the member is superseded.
@@ -95,6 +104,7 @@ func (l *Ledger) standing(n *node, share int64) {
 		if p == nil || p.term != n.term { // it didn't name it
 			x.parts[n] = &part{sent: held, echoed: held}
 		}
+		x.settled = false
 	}
 	l.allDirty()
 	l.hurry()
@@ -108,13 +118,13 @@ func (l *Ledger) state(n *node, e *syncv1.LimitDemand) {
 	}
 	p := &part{sent: held(e), echoed: held(e), term: n.term}
 	p.want(e)
-	x.parts[n] = p
+	x.parts[n], x.settled = p, false
 	x.stir(p)
 }
 
 // stir notes that somebody asks for a limit.
 func (x *limit) stir(p *part) {
-	if p.rate > 0 || p.flying > 0 {
+	if !x.crowded && (p.rate > 0 || p.flying > 0) {
 		x.quiet, x.leaving = time.Time{}, false
 	}
 }
@@ -144,12 +154,15 @@ func (p *part) want(e *syncv1.LimitDemand) {
 	p.rate, p.flying = max(e.GetRateMilli(), 0), max(int64(e.GetInFlight()), 0)
 }
 
+// longest is the longest name of a limit that is remembered: none in config comes near it.
+const longest = 400
+
 // limit returns the limit of that name. A new one is as everyone has it by default; nil when too much would have to be remembered.
 func (l *Ledger) limit(id string) *limit {
 	if x := l.limits[id]; x != nil {
 		return x
 	}
-	if (len(l.limits)+1)*max(1, len(l.nodes)) > l.cfg.Most {
+	if len(id) > longest || len(l.limits) >= l.room(id) {
 		return nil
 	}
 	x := &limit{id: id, parts: map[*node]*part{}}

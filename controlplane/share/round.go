@@ -1,53 +1,66 @@
 package share
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
 
-// sweepEvery is how often limits without demand are looked for.
-const sweepEvery = 5 * time.Second
-
-// Round looks at every limit of which something changed, and wakes the data planes that are to be told something.
+// Round looks at every limit of which something changed, and wakes the data planes that are to be told something. Limits are looked at one by
+// one, so that no stream waits for longer than one of them takes.
 func (l *Ledger) Round() {
-	l.mu.Lock()
-	now := l.cfg.Now()
-	l.expire(now)
-	l.count(now)
-	l.sweep(now)
-	frozen := l.frozen(now)
-	even := l.dirty[&l.standard]
-	for x := range l.dirty {
-		if x != &l.standard {
-			l.share(x, frozen)
-		}
+	dirty, even := l.begin()
+	for _, x := range dirty {
+		l.locked(func(now time.Time) {
+			if l.limits[x.id] == x { // it may have gone meanwhile
+				l.share(x, l.frozen(now))
+			}
+		})
 	}
 	if even {
-		l.spread(frozen) // after the limits: whoever follows the default was told what else it has of them
+		l.locked(func(now time.Time) { l.spread(l.frozen(now)) }) // after the limits: whoever follows the default was told what else it has of them
 	}
-	clear(l.dirty)
-	if frozen {
-		l.allDirty()
-	}
-	wakes := l.wakes()
-	l.mu.Unlock()
+	var wakes []func()
+	l.locked(func(time.Time) { wakes = l.wakes() })
 	for _, wake := range wakes {
 		wake()
 	}
 }
 
+// locked calls f with the ledger locked and the time.
+func (l *Ledger) locked(f func(now time.Time)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(l.cfg.Now())
+}
+
+// begin returns the limits to look at, and whether the default share is one of them.
+func (l *Ledger) begin() (limits []*limit, even bool) {
+	l.locked(func(now time.Time) {
+		l.expire(now)
+		l.count(now)
+		l.sweep(now)
+		if l.cold && !l.frozen(now) {
+			l.cold = false
+			l.allDirty()
+		}
+		for x := range l.dirty {
+			if x == &l.standard {
+				even = true
+			} else {
+				limits = append(limits, x)
+			}
+		}
+		clear(l.dirty)
+	})
+	return limits, even
+}
+
 // wakes are those of data planes to be told something, in the order of their names.
 func (l *Ledger) wakes() (out []func()) {
-	var told []*node
-	for _, n := range l.nodes {
+	for _, n := range l.order {
 		if n.there() && (len(n.news) > 0 || n.even > 0) {
-			told = append(told, n)
+			out = append(out, n.wake)
 		}
-	}
-	slices.SortFunc(told, func(a, b *node) int { return cmp.Compare(a.name, b.name) })
-	for _, n := range told {
-		out = append(out, n.wake)
 	}
 	return out
 }
@@ -59,6 +72,8 @@ func (l *Ledger) expire(now time.Time) {
 			continue
 		}
 		delete(l.nodes, name)
+		at, _ := l.place(name)
+		l.order = slices.Delete(l.order, at, at+1)
 		delete(l.standard.parts, n)
 		for _, x := range l.limits {
 			delete(x.parts, n)
@@ -95,30 +110,6 @@ func (l *Ledger) frozen(now time.Time) bool {
 	return len(l.standard.parts) < l.expected
 }
 
-// sweep finds limits that nobody asks for any more.
-func (l *Ledger) sweep(now time.Time) {
-	if now.Sub(l.swept) < sweepEvery {
-		return
-	}
-	l.swept = now
-	for _, x := range l.limits {
-		l.look(x)
-		wanted := false
-		for _, p := range x.parts {
-			wanted = wanted || p.rate > 0 || p.flying > 0
-		}
-		switch {
-		case wanted:
-			x.quiet, x.leaving = time.Time{}, false
-		case x.quiet.IsZero():
-			x.quiet = now
-		case now.Sub(x.quiet) >= l.cfg.Linger:
-			x.leaving = true
-			l.dirty[x] = true
-		}
-	}
-}
-
 // claim is one data plane's part in a round.
 type claim struct {
 	node   *node
@@ -129,6 +120,7 @@ type claim struct {
 
 // share splits one limit anew: what is to become smaller does so at once, what is to become larger gets of what is free.
 func (l *Ledger) share(x *limit, frozen bool) {
+	l.cold = l.cold || frozen
 	claims, away := l.claims(x)
 	if x.leaving && away == 0 && l.release(x, claims) {
 		return
@@ -146,11 +138,13 @@ func (l *Ledger) share(x *limit, frozen bool) {
 	if !frozen && !x.leaving {
 		raise(claims, max(0, l.budget()-x.outstanding()))
 	}
+	x.settled = true
 	for _, c := range claims {
 		if c.part.sent != c.old || !c.part.named && !l.fresh(c.node) {
 			c.node.tell(x.id, c.part.sent)
 			c.part.named = true
 		}
+		x.settled = x.settled && c.part.named
 	}
 }
 
@@ -160,11 +154,17 @@ func (l *Ledger) fresh(n *node) bool { return l.standard.parts[n].outstanding() 
 // spread splits the default share anew. Who gets one for the first time is told first what it has of the limits that were split already.
 func (l *Ledger) spread(frozen bool) {
 	l.share(&l.standard, frozen)
+	var open []*limit
+	for _, x := range l.limits {
+		if !x.settled {
+			open = append(open, x)
+		}
+	}
 	for n := range l.standard.parts {
 		if n.even == 0 || !n.there() {
 			continue
 		}
-		for _, x := range l.limits {
+		for _, x := range open {
 			if p := x.parts[n]; !p.named {
 				n.tell(x.id, p.sent)
 				p.named = true
@@ -177,23 +177,26 @@ func (l *Ledger) spread(frozen bool) {
 func (l *Ledger) budget() int64 { return whole / int64(l.replicas) }
 
 // claims are the parts of data planes that are there, in the order of their names, and the sum of those of the others.
-func (l *Ledger) claims(x *limit) (claims []*claim, away int64) {
-	for n, p := range x.parts {
-		if n.there() {
-			claims = append(claims, &claim{node: n, part: p, old: p.sent})
-		} else {
+func (l *Ledger) claims(x *limit) (claims []claim, away int64) {
+	claims = make([]claim, 0, len(x.parts))
+	for _, n := range l.order {
+		p := x.parts[n]
+		switch {
+		case p == nil:
+		case n.there():
+			claims = append(claims, claim{node: n, part: p, old: p.sent})
+		default:
 			away += p.outstanding()
 		}
 	}
-	slices.SortFunc(claims, func(a, b *claim) int { return cmp.Compare(a.node.name, b.node.name) })
 	return claims, away
 }
 
 // aim sets what everyone is to have.
-func (l *Ledger) aim(x *limit, claims []*claim, away int64) {
+func (l *Ledger) aim(x *limit, claims []claim, away int64) {
 	if x.leaving {
-		for _, c := range claims {
-			c.target = min(c.part.sent, l.standard.parts[c.node].sent)
+		for i, c := range claims {
+			claims[i].target = min(c.part.sent, l.standard.parts[c.node].sent)
 		}
 		return
 	}
@@ -207,7 +210,7 @@ func (l *Ledger) aim(x *limit, claims []*claim, away int64) {
 }
 
 // raise gives of what is free, to each the same portion of what it lacks. Within what it still uses, no more has to be free.
-func raise(claims []*claim, free int64) {
+func raise(claims []claim, free int64) {
 	var lack int64
 	for _, c := range claims {
 		lack += max(0, c.target-c.part.outstanding())
@@ -225,7 +228,7 @@ func raise(claims []*claim, free int64) {
 }
 
 // release lets a limit go back to the default shares, when all have so little that this can't be too much.
-func (l *Ledger) release(x *limit, claims []*claim) bool {
+func (l *Ledger) release(x *limit, claims []claim) bool {
 	var sum int64
 	for _, c := range claims {
 		sum += max(c.part.outstanding(), l.standard.parts[c.node].outstanding())

@@ -39,7 +39,8 @@ type Config struct {
 	Linger time.Duration
 	// Every is the time between two rounds. Default 250 ms.
 	Every time.Duration
-	// Most is how many parts (limits × data planes) are remembered. Default 1,000,000, some 100 MB.
+	// Most is how many parts (limits × data planes) are remembered; limits of single token subjects take a half at most. Default 1,000,000,
+	// some 100 MB.
 	Most int
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
@@ -52,9 +53,11 @@ type Ledger struct {
 
 	mu       sync.Mutex
 	nodes    map[string]*node  // guarded by mu
+	order    []*node           // the same by name; guarded by mu
 	limits   map[string]*limit // guarded by mu
 	standard limit             // the default share, as a limit that everyone wants alike; guarded by mu
 	dirty    map[*limit]bool   // to be looked at in the next round; guarded by mu
+	cold     bool              // limits were looked at while nothing could be made larger; guarded by mu
 	start    time.Time         // guarded by mu
 	swept    time.Time         // when limits without demand were last looked for; guarded by mu
 	expected int               // data planes of an earlier control plane; 0: none has come back; guarded by mu
@@ -90,7 +93,7 @@ func New(cfg Config) *Ledger {
 	return l
 }
 
-// Run makes rounds until ctx ends; it returns nil.
+// Run makes rounds until ctx ends; it returns nil. It rests as long as a round took, so that a large fleet costs half a processor at most.
 func (l *Ledger) Run(ctx context.Context) error {
 	t := time.NewTicker(l.cfg.Every)
 	defer t.Stop()
@@ -101,7 +104,14 @@ func (l *Ledger) Run(ctx context.Context) error {
 		case <-t.C:
 		case <-l.wake:
 		}
+		began := time.Now()
 		l.Round()
+		rest := time.NewTimer(time.Since(began))
+		select {
+		case <-ctx.Done():
+		case <-rest.C:
+		}
+		rest.Stop()
 	}
 }
 
@@ -130,6 +140,8 @@ type limit struct {
 	parts   map[*node]*part // one per data plane that has said what it holds
 	quiet   time.Time       // since when nobody asks for it; zero: somebody does
 	leaving bool            // it goes back to the default shares
+	crowded bool            // and does so though it is asked for
+	settled bool            // everyone who is there was told its part
 	rate    float64         // what it allows, in thousandths of calls a second; 0: not known
 	flying  float64         // and in flight
 }

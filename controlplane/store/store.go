@@ -110,14 +110,13 @@ type Store interface {
 	Changes(ctx context.Context, before string, n int) ([]*ChangeRecord, error)
 	// Request returns the change a request id led to; ErrNotFound.
 	Request(ctx context.Context, requestID string) (changeID string, err error)
-	// Attend counts this handle among those at work on the store until ctx ends, and calls count with how many there are, this one among
-	// them: once it is counted, and again whenever they have become more or fewer. One that ends its Attend is gone at once, one that died
-	// or can't be reached within seconds. name is for people, with one meaning: a handle that begins takes the place of those
-	// of the same name, which are what a process that died left behind; one that is still at work comes back at once, and is counted.
+	// Attend counts this handle among those at work on the store until ctx ends, and calls count with how many there are: the others, and
+	// this one even while it rests. It does so at once, and again whenever they have become more or fewer. One that rests or ends its Attend
+	// is gone for the others at once, one that died or can't be reached within seconds.
 	//
 	// It ends with ctx's error, or one wrapping ErrUnavailable: then the last number is the best there is, and Attend is called again. A
 	// handle attends once at a time.
-	Attend(ctx context.Context, name string, count func(n int)) error
+	Attend(ctx context.Context, who Attendee, count func(n int)) error
 	// Epoch identifies this incarnation of the store.
 	Epoch() string
 	// Limits says how much one commit may hold.
@@ -125,6 +124,19 @@ type Store interface {
 	// Close releases connections; a running Watch ends.
 	Close() error
 }
+
+// Attendee is a control plane that counts itself among those at work.
+type Attendee struct {
+	// Name is for people, with one meaning: whoever begins takes the place of others of that name, since they are what a process that died
+	// left behind. One that is still at work comes back at once, and both are counted.
+	Name string
+	// Resting reports whether it isn't to be counted just now; nil: never. Turned gets a value whenever that may have changed.
+	Resting func() bool
+	Turned  <-chan struct{}
+}
+
+// Rests reports whether it isn't to be counted just now.
+func (a *Attendee) Rests() bool { return a.Resting != nil && a.Resting() }
 
 // Limits of one commit.
 type Limits struct {

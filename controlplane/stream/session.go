@@ -46,6 +46,7 @@ type session struct {
 	queue    []*syncv1.SyncResponse // to be sent, in order
 	sending  bool
 	news     bool    // a view may be newer than what was offered
+	due      bool    // there are shares to be told
 	flight   *flight // unanswered update
 	late     *flight // refused update that may still be taken
 	heard    *push   // last push that knows how this stream took it
@@ -109,10 +110,18 @@ func (s *session) open() error {
 	s.began, s.greeting = time.Now(), v
 	digest := v.Digest()
 	s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Welcome{Welcome: &syncv1.Welcome{
-		Epoch: v.Epoch, Digest: digest[:], Revision: v.Revision, Replica: s.server.cfg.Replica}}})
+		Epoch: v.Epoch, Digest: digest[:], Revision: v.Revision, Replica: s.server.cfg.Replica, BarredSha256: s.server.barred()}}})
 	s.sub = s.server.cfg.Views.Subscribe(s.joined.Scope)
 	s.server.add(s)
 	return nil
+}
+
+// barred are the hashes of credentials that must not leave the gateway.
+func (s *Server) barred() (out [][]byte) {
+	for _, sum := range s.cfg.Barred {
+		out = append(out, sum[:])
+	}
+	return out
 }
 
 func (s *session) hello() (*syncv1.Hello, error) {
@@ -170,9 +179,7 @@ func (s *session) wait() error {
 	case m := <-s.moves:
 		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Move{Move: m}})
 	case <-s.wakes:
-		for _, m := range s.shares.Take() {
-			s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Shares{Shares: m}})
-		}
+		s.due = true
 	case <-s.timer.C:
 		return s.stalled()
 	case err := <-s.ends:
@@ -211,6 +218,10 @@ func (s *session) advance() {
 		s.news = false
 		s.offer()
 	}
+	if len(s.queue) == 0 && s.due { // not before: what waits in the ledger is merged there
+		s.due = false
+		s.takeShares()
+	}
 	if len(s.queue) > 0 {
 		m := s.queue[0]
 		s.queue = s.queue[1:]
@@ -221,6 +232,13 @@ func (s *session) advance() {
 	}
 	s.queue = nil
 	s.rest()
+}
+
+// takeShares queues what the ledger has for this data plane.
+func (s *session) takeShares() {
+	for _, m := range s.shares.Take() {
+		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Shares{Shares: m}})
+	}
 }
 
 // rest sets the timer for when nothing is being sent.

@@ -1,8 +1,11 @@
 package stream_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hopgate/hopgate/controlplane/cptest"
 	"github.com/hopgate/hopgate/controlplane/share"
@@ -31,6 +34,42 @@ func TestSharesAnswerDemand(t *testing.T) {
 		c.Put(server("b"))
 		if u := p.take(); u.GetFull() {
 			t.Error("an update after shares starts anew")
+		}
+	})
+}
+
+func TestSharesForAStreamThatIsBusyAreMerged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Unix(1_000_000, 0)
+		ledger := share.New(share.Config{Now: func() time.Time { return now }})
+		c := cptest.New(t, cptest.Config{Stream: func(cfg *stream.Config) { cfg.Shares = ledger }})
+		for i := range 8 { // more than a connection holds
+			c.Put(serverAt(fmt.Sprintf("a%d", i), "http://127.0.0.1/"+strings.Repeat("x", 1<<19)))
+		}
+		quiet()
+		p := join(t, c, hello("n1"))
+		p.send(demand(&syncv1.LimitDemand{SharePpm: -1}))
+		synctest.Wait()
+		other := ledger.Join("n2", func() {})
+		other.Demand(&syncv1.Demand{Limits: []*syncv1.LimitDemand{{SharePpm: -1}}})
+		for i := range 20 {
+			now = now.Add(time.Second / 4)
+			ledger.Round()
+			other.Demand(&syncv1.Demand{Limits: []*syncv1.LimitDemand{{Limit: "team/x", RateMilli: int64(i%2) * 9000}}})
+			for range other.Take() {
+			}
+			synctest.Wait()
+		}
+		p.take()
+		synctest.Wait()
+		n := 0
+		for p.next().GetShares() != nil {
+			if n++; n == 1 {
+				c.Put(server("last"))
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d messages with shares waited, want one", n)
 		}
 	})
 }

@@ -40,6 +40,8 @@ type Config struct {
 	Shares *share.Ledger
 	// Replica is the name of this control plane in Welcome; required.
 	Replica string
+	// Barred are the SHA-256 of credentials that data planes must never pass on; they hear them in Welcome.
+	Barred [][32]byte
 	// Identify says who is at the other end; default: Hello, which believes the hello. FromCertificate believes the client certificate.
 	Identify Identify
 	// NewStreams is how many new streams a second are taken, in bursts of as many. Default 500.

@@ -34,7 +34,7 @@ import (
 )
 
 // FeatureLevel is the highest level of config features this version understands.
-const FeatureLevel = 1
+const FeatureLevel = 2
 
 // Conn is one connection to a control plane; *grpc.ClientConn is one.
 type Conn interface {
@@ -64,6 +64,8 @@ type Config struct {
 	// Dir is the state directory of this data plane alone. Required.
 	Dir string
 
+	// Barred takes the SHA-256 of credentials that must never be passed on, with each Welcome. Optional.
+	Barred func(sums [][]byte)
 	// GoodAfter is how long a config must have served in good health to be good. Default 30 s.
 	GoodAfter time.Duration
 	// Healthy says whether the process serves. Default: always.

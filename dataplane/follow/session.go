@@ -205,6 +205,9 @@ func (s *session) welcome(ctx context.Context, w *syncv1.Welcome) *ending {
 	s.f.note(func(st *Status) { st.Connected, st.Since, st.LastError = true, now, nil })
 	s.f.cfg.Log.Info("following control plane", "replica", w.GetReplica(), "revision", w.GetRevision(), "epoch", w.GetEpoch())
 	s.f.Changed() // report health at once
+	if s.f.cfg.Barred != nil {
+		s.f.cfg.Barred(w.GetBarredSha256())
+	}
 	if s.sendDemand(true) != nil {
 		return s.failed(ctx)
 	}

@@ -92,7 +92,7 @@ func (vs *Violations) keyHash(field, s string) {
 		}
 	case sha256Form.MatchString(strings.ToLower(s)):
 		vs.add(field, "has upper-case digits", "write it in lower case")
-	case strings.HasPrefix(s, "sk-") || strings.HasPrefix(s, "Bearer "):
+	case strings.HasPrefix(s, keyPrefix) || strings.HasPrefix(s, "Bearer "):
 		vs.add(field, "is a key, not its hash", "write the SHA-256 of the whole key in lower-case hexadecimal digits, and use a new key since this one was shown")
 	default:
 		vs.add(field, fmt.Sprintf("is not a SHA-256: %d characters", len(s)), "write 64 lower-case hexadecimal digits")

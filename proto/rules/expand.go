@@ -46,6 +46,16 @@ func Expand(doc *Document, lookup func(string) (string, bool)) Violations {
 	return withLines(vs, nil, doc.Line)
 }
 
+// Unexpanded says what is wrong with the value of a Secret that is still ${NAME} or os.environ/NAME: it comes from a file that nothing has
+// expanded. It is a matter of who takes in the value, not of Check: a file may hold such values.
+func Unexpanded(value string) Violations {
+	if name, ok := variable(value); !ok || !variableName.MatchString(name) {
+		return nil
+	}
+	return Violations{{Field: "spec.value", Problem: "names an environment variable instead of the credential",
+		Fix: "the command line expands it: use hopgate apply or secret set"}}
+}
+
 // variable returns what a value names when it has one of the two forms.
 func variable(value string) (string, bool) {
 	if name, ok := strings.CutPrefix(value, "os.environ/"); ok {

@@ -46,6 +46,18 @@ func (vs *Violations) keyName(field, name string) {
 	vs.objectName(field, name, "key")
 }
 
+// Tellable returns a name as logs and answers may repeat it. One that no object can have, or that begins like a key, may be a credential in
+// the wrong place: nothing of it is told.
+func Tellable(name string) string {
+	if !keyName.MatchString(name) || strings.HasPrefix(name, keyPrefix) {
+		return "…"
+	}
+	return name
+}
+
+// keyPrefix begins the keys that are made here.
+const keyPrefix = "sk-"
+
 // nameExamples are names that operators might give to objects of a sort.
 var nameExamples = map[string]string{
 	"server": "github", "toolset": "triage", "group": "dev",
@@ -60,6 +72,8 @@ func (vs *Violations) objectName(field, name, what string) {
 	case name == "":
 		vs.add(field, "is missing", "write a name like "+nameExamples[what])
 	case keyName.MatchString(name):
+	case what == "key" && strings.HasPrefix(name, keyPrefix):
+		vs.add(field, "is not a key name", form+"; a key itself belongs nowhere but into the calls of its holder")
 	case what == "secret":
 		vs.add(field, "is not a secret name", form+"; the credential itself belongs into the Secret")
 	default:

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hopgate/hopgate/proto/redact"
 )
 
 // Built-in defaults, used where neither the object nor Settings says anything.
@@ -94,9 +96,11 @@ func (vs *Violations) word(field, value string, known ...string) {
 	vs.add(field, quote(value)+" is not known", suggest(value, known))
 }
 
-// quote returns a value in quotes, cut to a length that fits a sentence.
+// quote returns a value in quotes, cut to a length that fits a sentence. What looks like a key or token is masked: it was pasted into the wrong
+// place.
 func quote(s string) string {
 	const most = 40
+	s = redact.Text(s)
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"
 	}

@@ -112,7 +112,8 @@ func (c *Control) master() (*master, error) {
 	return key, key.check("the admin API", c.Admin)
 }
 
-// kek makes the key only for a store of one's own: a cluster may hold things sealed with a key that another replica has.
+// kek is the key-encryption key; one in the data directory is made when missing. On a cluster that holds what another replica's key has sealed,
+// such a one doesn't fit, and the start fails.
 func (c *Control) kek() (*secret.KEK, error) {
 	if c.KEKFile != "" {
 		return secret.LoadKEK(c.KEKFile, false)

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net/url"
 
 	"github.com/hopgate/hopgate/cmd/internal/process"
 )
@@ -89,16 +88,4 @@ func load(cert, key string, log *slog.Logger) (*process.Certificate, error) {
 		return nil, errors.New("a certificate and its key go together: give both")
 	}
 	return process.LoadCertificate(process.CertificateConfig{CertFile: cert, KeyFile: key, Log: log})
-}
-
-// CheckOrigin reports what is wrong with a public origin: it is scheme, host and port only.
-func CheckOrigin(s string) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("give an origin like https://mcp.example.com")
-	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return errors.New("give scheme, host and port only: no path, no trailing slash, no query, no user")
-	}
-	return nil
 }

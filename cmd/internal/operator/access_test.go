@@ -129,10 +129,13 @@ func TestErrorsOfTheAPIAreExplained(t *testing.T) {
 	if got := operator.Explain(s.Err()).Error(); got != want {
 		t.Errorf("got %s", got)
 	}
-	for code, want := range map[codes.Code]string{codes.Unavailable: "the admin API can't be reached: x", codes.Unauthenticated: "the admin API doesn't know this key: x", codes.NotFound: "x"} {
+	for code, want := range map[codes.Code]string{codes.Unavailable: "x", codes.Unauthenticated: "the admin API doesn't know this key: x", codes.NotFound: "x"} {
 		if got := operator.Explain(status.Error(code, "x")).Error(); got != want {
 			t.Errorf("%s: %s", code, got)
 		}
+	}
+	if got := operator.Explain(status.Error(codes.Unavailable, "connection error: x")).Error(); got != "the admin API can't be reached: connection error: x" {
+		t.Errorf("got %s", got)
 	}
 	if plain := errors.New("plain"); !errors.Is(operator.Explain(plain), plain) {
 		t.Error("another error is changed")

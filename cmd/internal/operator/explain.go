@@ -19,7 +19,9 @@ func Explain(err error) error {
 	var b strings.Builder
 	switch s.Code() {
 	case codes.Unavailable:
-		b.WriteString("the admin API can't be reached: ")
+		if unreached(s.Message()) {
+			b.WriteString("the admin API can't be reached: ")
+		}
 	case codes.Unauthenticated:
 		b.WriteString("the admin API doesn't know this key: ")
 	}
@@ -37,4 +39,14 @@ func Explain(err error) error {
 		}
 	}
 	return errors.New(b.String())
+}
+
+// unreached says whether it was our own end that found the admin API unavailable: it may also say so of its store.
+func unreached(message string) bool {
+	for _, begin := range []string{"connection error", "error reading from server", "name resolver error", "closing transport"} {
+		if strings.HasPrefix(message, begin) {
+			return true
+		}
+	}
+	return false
 }

@@ -48,6 +48,9 @@ func (r Rotation) Run(ctx context.Context, c adminv1.AdminServiceClient, now tim
 	spec.PreviousSha256, spec.PreviousExpires = "", ""
 	if r.Overlap > 0 {
 		out.Until = now.Add(r.Overlap).UTC().Truncate(time.Second)
+		if end, err := time.Parse(time.RFC3339, spec.GetExpires()); err == nil && end.Before(out.Until) {
+			out.Until = end.UTC() // both end with the record
+		}
 		spec.PreviousSha256, spec.PreviousExpires = spec.GetSha256(), stamp(out.Until)
 	}
 	spec.Sha256 = Digest(secret)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hopgate/hopgate/controlplane/store"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -16,14 +17,14 @@ import (
 const (
 	// attendFor is how long a handle is counted after it was last heard of.
 	attendFor = 10 * time.Second
-	// enterTries bounds how often a key that was put may be gone when it is looked for.
-	enterTries = 4
+	// lookTries bounds how often a key that was put may be gone when it is looked for.
+	lookTries = 5
 	// leaveWithin bounds taking the key away at the end; its lease does it, too.
 	leaveWithin = time.Second
 )
 
 // Attend counts this handle among those at work on the store; see store.Store.
-func (s *Store) Attend(ctx context.Context, name string, count func(n int)) error {
+func (s *Store) Attend(ctx context.Context, who store.Attendee, count func(n int)) error {
 	client, err := s.opened()
 	if err != nil {
 		return err
@@ -31,8 +32,8 @@ func (s *Store) Attend(ctx context.Context, name string, count func(n int)) erro
 	if s.backend.alone {
 		return s.attendAlone(ctx, count)
 	}
-	named := replicas + url.PathEscape(name) + "/"
-	a := &attendance{s: s, client: client, named: named, key: named + s.replica.String(), count: count}
+	named := replicas + url.PathEscape(who.Name) + "/"
+	a := &attendance{s: s, client: client, who: who, named: named, key: named + s.replica.String(), count: count}
 	defer a.leave(ctx)
 	return a.run(ctx)
 }
@@ -54,6 +55,7 @@ func (s *Store) attendAlone(ctx context.Context, count func(n int)) error {
 type attendance struct {
 	s      *Store
 	client *clientv3.Client
+	who    store.Attendee
 	named  string // what keys of this name begin with
 	key    string // of this handle
 	count  func(n int)
@@ -76,6 +78,7 @@ func (a *attendance) run(ctx context.Context) error {
 			if err != nil {
 				return a.failed(ctx, err)
 			}
+		case <-a.who.Turned:
 		case <-tick.C:
 			if err := a.renew(ctx); err != nil {
 				return err
@@ -109,40 +112,53 @@ func (a *attendance) listen(ctx context.Context, from int64) (changes <-chan err
 	return out, func() { closing(); cancel(); <-done }
 }
 
-// look counts the handles at work, after putting this one among them if it isn't there. It returns the revision of the count.
+// look counts the handles at work, after seeing to it that this one is among them, or isn't when it rests. It returns the revision of
+// the count.
 func (a *attendance) look(ctx context.Context) (revision int64, err error) {
-	for range enterTries {
+	for range lookTries {
 		resp, err := a.s.get(ctx, a.client, replicas, clientv3.WithPrefix())
 		if err != nil {
 			return 0, err
 		}
-		if a.among(resp.Kvs) {
-			if n := len(resp.Kvs); n != a.told {
-				a.told = n
-				a.count(n)
-			}
+		rests, own := a.who.Rests(), a.own(resp.Kvs)
+		switch {
+		case rests && own != nil || !a.s.settled.Load():
+			err = a.rest(ctx, resp.Kvs)
+		case !rests && (own == nil || a.lease == 0 || own.Lease != int64(a.lease)):
+			err = a.work(ctx)
+		default:
+			a.tell(len(resp.Kvs), own != nil)
 			return resp.Header.Revision, nil
 		}
-		if err := a.enter(ctx, resp.Kvs); err != nil {
+		if err != nil {
 			return 0, err
 		}
 	}
 	return 0, a.s.unavailable("attend", errors.New("etcd loses this control plane's key again and again"))
 }
 
-// among reports whether this handle's key is there, under the lease that is kept alive. (etcd 3.7 doesn't tell leases when only keys are asked
-// for; nothing else is in the values.)
-func (a *attendance) among(kvs []*mvccpb.KeyValue) bool {
-	for _, kv := range kvs {
-		if string(kv.Key) == a.key {
-			return a.lease != 0 && kv.Lease == int64(a.lease)
-		}
+func (a *attendance) tell(n int, among bool) {
+	if !among {
+		n++
 	}
-	return false
+	if n != a.told {
+		a.told = n
+		a.count(n)
+	}
 }
 
-// enter puts this handle's key, the first time in place of others of the same name.
-func (a *attendance) enter(ctx context.Context, there []*mvccpb.KeyValue) error {
+// own is this handle's key; nil: it isn't there.
+func (a *attendance) own(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
+	for _, kv := range kvs {
+		if string(kv.Key) == a.key {
+			return kv
+		}
+	}
+	return nil
+}
+
+// work puts this handle's key. Its lease may be gone meanwhile: look comes again.
+func (a *attendance) work(ctx context.Context) error {
 	within, cancel := a.s.bound(ctx, a.s.backend.readWithin)
 	defer cancel()
 	if a.lease == 0 {
@@ -152,18 +168,21 @@ func (a *attendance) enter(ctx context.Context, there []*mvccpb.KeyValue) error 
 		}
 		a.lease = made.ID
 	}
-	ops := []clientv3.Op{clientv3.OpPut(a.key, "", clientv3.WithLease(a.lease))}
+	_, err := a.client.Put(within, a.key, "", clientv3.WithLease(a.lease))
+	return a.leased(ctx, err)
+}
+
+// rest removes this handle's key, and at first those of others of its name.
+func (a *attendance) rest(ctx context.Context, there []*mvccpb.KeyValue) error {
+	ops := []clientv3.Op{clientv3.OpDelete(a.key)}
 	if !a.s.settled.Load() {
 		for _, key := range a.namesakes(there) {
 			ops = append(ops, clientv3.OpDelete(key))
 		}
 	}
-	_, err := a.client.Txn(within).Then(ops...).Commit()
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		a.lease = 0
-		return nil // look comes again
-	}
-	if err != nil {
+	within, cancel := a.s.bound(ctx, a.s.backend.readWithin)
+	defer cancel()
+	if _, err := a.client.Txn(within).Then(ops...).Commit(); err != nil {
 		return a.failed(ctx, err)
 	}
 	a.s.settled.Store(true)
@@ -180,16 +199,24 @@ func (a *attendance) namesakes(there []*mvccpb.KeyValue) (keys []string) {
 	return keys
 }
 
-// renew keeps the lease alive. One that is gone is made anew by look.
+// renew keeps the lease alive, if there is one. One that is gone is made anew when it is needed.
 func (a *attendance) renew(ctx context.Context) error {
+	if a.lease == 0 {
+		return nil
+	}
 	within, cancel := a.s.bound(ctx, a.s.backend.attendFor/2)
 	defer cancel()
 	_, err := a.client.KeepAliveOnce(within, a.lease)
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	return a.leased(ctx, err)
+}
+
+// leased is the error of a request that needs the lease; that this is gone is none.
+func (a *attendance) leased(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		a.lease = 0
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return a.failed(ctx, err)
 	}
 	return nil

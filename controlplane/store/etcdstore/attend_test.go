@@ -35,7 +35,7 @@ func attend(t *testing.T, s *Store, name string) seat {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := seat{make(chan int, 100), make(chan error, 1)}
 	go func() {
-		a.done <- s.Attend(ctx, name, func(n int) { a.counts <- n })
+		a.done <- s.Attend(ctx, store.Attendee{Name: name}, func(n int) { a.counts <- n })
 		close(a.done)
 	}()
 	t.Cleanup(func() {

@@ -15,7 +15,7 @@
 //	change/<ulid>         change record as JSON; written once
 //	request/<id>          change id; leased, gone after 24 to 25 hours
 //	fence/<ulid>          a change that may never be stored any more; leased
-//	replica/<name>/<id>   a control plane at work, in a cluster; leased, gone 10 s after it was last heard of
+//	replica/<name>/<id>   a control plane at work, in a cluster; empty; leased, gone 10 s after it was last heard of
 //
 // # A commit and its ambiguous outcomes
 //
@@ -46,10 +46,10 @@
 //
 // # Who is at work
 //
-// Each control plane in a cluster keeps a leased key and reads all of them again when one comes or goes, and every few seconds. A
-// new one removes the keys of its own name in the transaction that puts its own: they are what a process left that was killed a moment ago. Two
-// that bear one name count as two all the same, because whoever is at work and misses its key puts it back. A member inside the process is
-// locked to it and so counts itself, without a key.
+// Each control plane at work in a cluster keeps a leased key; all read all keys again when one comes or goes, and every few seconds. One that
+// begins removes the keys of its own name first: they are what a process left that was killed a moment ago. Two that bear one name count as
+// two all the same, because whoever is at work and misses its key puts it back. A member inside the process is locked to it and so
+// counts itself, without a key.
 package etcdstore
 
 import (

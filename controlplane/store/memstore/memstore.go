@@ -29,7 +29,8 @@ type Store struct {
 	closed chan struct{}
 	once   sync.Once
 
-	epoch string // what this handle loaded last; guarded by c.mu
+	epoch  string // what this handle loaded last; guarded by c.mu
+	atWork bool   // guarded by c.mu
 }
 
 var _ store.Store = (*Store)(nil)

@@ -1,7 +1,7 @@
 // Package replicas knows how many control planes are at work on one store.
 //
 // It promises a number that never falls because the store is away: the last one stays until there is a better one. It refuses to guess
-// at the start: until this control plane is counted itself there is no number to wait for less.
+// at the start: Wait tells when the number is known. A control plane without anything to do rests: it isn't counted by the others.
 package replicas
 
 import (
@@ -22,6 +22,10 @@ type Config struct {
 	Store store.Store
 	// Name of this control plane.
 	Name string
+	// Busy reports whether this control plane has anything to do; nil: always. It is asked four times a second. One that had nothing for
+	// RestAfter (default 10 s) rests.
+	Busy      func() bool
+	RestAfter time.Duration
 	// Backoff is the longest pause between two attempts while the store is away; the first is a tenth of it. Default 2 s.
 	Backoff time.Duration
 	// Log; default: discarded.
@@ -30,11 +34,16 @@ type Config struct {
 
 // Count is how many there are. Run it.
 type Count struct {
-	cfg   Config
-	n     atomic.Int64
-	known chan struct{} // closed once there is a number
-	once  sync.Once
+	cfg     Config
+	n       atomic.Int64
+	resting atomic.Bool
+	turned  chan struct{} // one slot
+	known   chan struct{} // closed once there is a number
+	once    sync.Once
 }
+
+// busyEvery is how often Busy is asked.
+const busyEvery = 250 * time.Millisecond
 
 // New returns a Count that knows nothing yet.
 func New(cfg Config) (*Count, error) {
@@ -44,13 +53,18 @@ func New(cfg Config) (*Count, error) {
 	if cfg.Backoff <= 0 {
 		cfg.Backoff = 2 * time.Second
 	}
+	if cfg.RestAfter <= 0 {
+		cfg.RestAfter = 10 * time.Second
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Count{cfg: cfg, known: make(chan struct{})}, nil
+	c := &Count{cfg: cfg, turned: make(chan struct{}, 1), known: make(chan struct{})}
+	c.resting.Store(cfg.Busy != nil)
+	return c, nil
 }
 
-// Now returns how many there are, this one among them; 1 before that is known.
+// Now returns how many there are: others at work, and this one, whether it is at work or rests. 1 before that is known.
 func (c *Count) Now() int { return max(1, int(c.n.Load())) }
 
 // Wait returns once the number is known, or with ctx's error.
@@ -65,10 +79,16 @@ func (c *Count) Wait(ctx context.Context) error {
 
 // Run counts this control plane among the others, and them, until ctx ends; it returns nil.
 func (c *Count) Run(ctx context.Context) error {
+	var busy sync.WaitGroup
+	if c.cfg.Busy != nil {
+		busy.Go(func() { c.watchBusy(ctx) })
+	}
+	defer busy.Wait()
+	who := store.Attendee{Name: c.cfg.Name, Resting: c.resting.Load, Turned: c.turned}
 	pause := c.cfg.Backoff / 10
 	for {
 		heard := false
-		err := c.cfg.Store.Attend(ctx, c.cfg.Name, func(n int) { heard = true; c.set(n) })
+		err := c.cfg.Store.Attend(ctx, who, func(n int) { heard = true; c.set(n) })
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -90,4 +110,27 @@ func (c *Count) set(n int) {
 		c.cfg.Log.Info("control planes on this store", "number", n, "before", max(1, old))
 	}
 	c.once.Do(func() { close(c.known) })
+}
+
+// watchBusy follows Busy until ctx ends.
+func (c *Count) watchBusy(ctx context.Context) {
+	tick := time.NewTicker(busyEvery)
+	defer tick.Stop()
+	var last time.Time
+	for {
+		if c.cfg.Busy() {
+			last = time.Now()
+		}
+		if rests := time.Since(last) >= c.cfg.RestAfter; c.resting.Swap(rests) != rests {
+			select {
+			case c.turned <- struct{}{}:
+			default:
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

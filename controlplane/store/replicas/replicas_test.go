@@ -2,6 +2,7 @@ package replicas_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // run counts until the returned function is called.
-func run(t *testing.T, s *memstore.Store, name string) (c *replicas.Count, stop func()) {
+func run(t *testing.T, s *memstore.Store, name string, busy ...func() bool) (c *replicas.Count, stop func()) {
 	t.Helper()
-	c, err := replicas.New(replicas.Config{Store: s, Name: name})
+	cfg := replicas.Config{Store: s, Name: name}
+	for _, b := range busy {
+		cfg.Busy = b
+	}
+	c, err := replicas.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +76,33 @@ func TestNothingIsKnownBeforeTheStoreAnswers(t *testing.T) {
 		if err := c.Wait(t.Context()); err != nil || c.Now() != 1 {
 			t.Errorf("%d, %v", c.Now(), err)
 		}
+		stop()
+	})
+}
+
+func TestWhoHasNothingToDoIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New()
+		var busy atomic.Bool
+		one, stop := run(t, s, "one")
+		standby, leave := run(t, s.Replica(), "standby", busy.Load)
+		check := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if one.Now() != want || standby.Now() != 2 {
+				t.Errorf("%s: %d and %d, want %d and 2", when, one.Now(), standby.Now(), want)
+			}
+		}
+		check("at the start", 1)
+		busy.Store(true)
+		time.Sleep(250 * time.Millisecond)
+		check("once it has something to do", 2)
+		busy.Store(false)
+		time.Sleep(9 * time.Second)
+		check("soon afterwards", 2)
+		time.Sleep(time.Second + 250*time.Millisecond)
+		check("later", 1)
+		leave()
 		stop()
 	})
 }

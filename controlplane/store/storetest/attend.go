@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ func Attendance(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("each counts all", func(t *testing.T) { eachCountsAll(t, open) })
 	t.Run("one name, two at work", func(t *testing.T) { oneNameTwoAtWork(t, open) })
 	t.Run("who comes back is counted once", func(t *testing.T) { comesBack(t, open) })
+	t.Run("who rests counts for itself alone", func(t *testing.T) { restsAlone(t, open) })
 }
 
 // seat is a running Attend and what it counted.
@@ -24,18 +26,30 @@ type seat struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // once done is closed
+
+	resting atomic.Bool
+	turned  chan struct{}
 }
 
-func attend(t *testing.T, s store.Store, name string) *seat {
+func attend(t *testing.T, s store.Store, name string) *seat { return sit(t, s, name, false) }
+
+func sit(t *testing.T, s store.Store, name string, rests bool) *seat {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &seat{t: t, counts: make(chan int, 1000), cancel: cancel, done: make(chan struct{})}
+	a := &seat{t: t, counts: make(chan int, 1000), cancel: cancel, done: make(chan struct{}), turned: make(chan struct{}, 1)}
+	a.resting.Store(rests)
 	go func() {
 		defer close(a.done)
-		a.err = s.Attend(ctx, name, func(n int) { a.counts <- n })
+		a.err = s.Attend(ctx, store.Attendee{Name: name, Resting: a.resting.Load, Turned: a.turned}, func(n int) { a.counts <- n })
 	}()
 	t.Cleanup(func() { cancel(); <-a.done })
 	return a
+}
+
+// rest lets it rest, or work again.
+func (a *seat) rest(rests bool) {
+	a.resting.Store(rests)
+	a.turned <- struct{}{}
 }
 
 // leave ends it.
@@ -85,14 +99,14 @@ func attends(t *testing.T, s store.Store) {
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	mustBe(t, "attending with a canceled context", s.Attend(canceled, "one", func(int) {}), context.Canceled)
+	mustBe(t, "attending with a canceled context", s.Attend(canceled, store.Attendee{Name: "one"}, func(int) {}), context.Canceled)
 	a := attend(t, s, "one")
 	a.until(1)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	a.ends(store.ErrUnavailable)
-	mustBe(t, "attending a closed store", s.Attend(t.Context(), "one", func(int) {}), store.ErrUnavailable)
+	mustBe(t, "attending a closed store", s.Attend(t.Context(), store.Attendee{Name: "one"}, func(int) {}), store.ErrUnavailable)
 }
 
 func eachCountsAll(t *testing.T, open func(t *testing.T) store.Store) {
@@ -135,4 +149,26 @@ func comesBack(t *testing.T, open func(t *testing.T) store.Store) {
 			t.Errorf("counted %v on the way to one", before)
 		}
 	}
+}
+
+func restsAlone(t *testing.T, open func(t *testing.T) store.Store) {
+	one, two := attend(t, open(t), "one"), sit(t, open(t), "two", true)
+	two.until(2)
+	three := attend(t, open(t), "three")
+	two.until(3)
+	one.until(2)
+	if before := three.until(2); len(before) > 0 {
+		t.Errorf("one that rests is counted: %v", before)
+	}
+	for range 3 {
+		two.rest(false)
+		one.until(3)
+		three.until(3)
+		two.rest(true)
+		one.until(2)
+		three.until(2)
+	}
+	three.leave()
+	two.until(2)
+	one.until(1)
 }

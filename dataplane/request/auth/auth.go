@@ -36,6 +36,8 @@ type Gate struct {
 	Anonymous *table.Principal
 	// Tokens verifies JWTs; nil: there are none.
 	Tokens *jwt.Tokens
+	// Barred reports credentials of the gateway that admit nobody here and yet must not leave, by their SHA-256; nil: there are none.
+	Barred func(sha256 [32]byte) bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

@@ -406,7 +406,10 @@ type Welcome struct {
 	// Revision of the desired set.
 	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Which control plane replica answers.
-	Replica       string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	// SHA-256 of credentials of the gateway that are no API keys: the master key. They admit nobody on a data plane; they are told so that they
+	// never leave for a server.
+	BarredSha256  [][]byte `protobuf:"bytes,5,rep,name=barred_sha256,json=barredSha256,proto3" json:"barred_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,6 +470,13 @@ func (x *Welcome) GetReplica() string {
 		return x.Replica
 	}
 	return ""
+}
+
+func (x *Welcome) GetBarredSha256() [][]byte {
+	if x != nil {
+		return x.BarredSha256
+	}
+	return nil
 }
 
 // Update is one delta, or the whole set. Larger ones than a message are cut into parts; apply after the last.
@@ -1391,12 +1401,13 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x06digest\x18\b \x01(\fR\x06digest\x12\x1a\n" +
 	"\brevision\x18\t \x01(\x03R\brevision\x12%\n" +
 	"\x0esuspect_digest\x18\n" +
-	" \x01(\fR\rsuspectDigest\"m\n" +
+	" \x01(\fR\rsuspectDigest\"\x92\x01\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x18\n" +
-	"\areplica\x18\x04 \x01(\tR\areplica\"\xd2\x02\n" +
+	"\areplica\x18\x04 \x01(\tR\areplica\x12#\n" +
+	"\rbarred_sha256\x18\x05 \x03(\fR\fbarredSha256\"\xd2\x02\n" +
 	"\x06Update\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
