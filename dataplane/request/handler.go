@@ -120,7 +120,7 @@ func (h *Handler) begin(x *exchange, in *Inbound, sink reply.Sink) {
 	x.in, x.ctx, x.now = in, in.Context, time.Now()
 	x.rec.Start = x.now
 	x.rec.HTTPMethod, x.rec.Path, x.rec.Proto, x.rec.ClientAddr = in.Method, in.Path, in.Proto, in.Remote
-	if x.door = endpoint.Parse(in.Path); x.door.Kind == endpoint.None {
+	if x.door = endpoint.Parse(in.Path); x.door.Kind == endpoint.None || published(x.door.Kind) {
 		x.rec.Path = redact.Text(in.Path) // nobody knows what strangers put there
 	}
 	x.reply.Sink, x.reply.Record, x.reply.Region, x.reply.KeepAlive = sink, &x.rec, h.cfg.Region, h.cfg.KeepAlive
