@@ -52,7 +52,7 @@ func TestAnEmptyStoreOfAnotherEpochTakesNothingAway(t *testing.T) {
 }
 
 func TestAnotherEpochMayTakeALittleAway(t *testing.T) {
-	for _, tc := range []struct{ before, after int }{{30, 24}, {10, 0}} {
+	for _, tc := range []struct{ before, after int }{{30, 24}, {10, 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newControl()
 			n := start(t, c, t.TempDir())
@@ -67,6 +67,27 @@ func TestAnotherEpochMayTakeALittleAway(t *testing.T) {
 			serves(t, n, 3, numbered(tc.after)...)
 		})
 	}
+}
+
+func TestAnotherEpochMayNotTakeTheLastServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControl()
+		n := start(t, c, t.TempDir())
+		one, other := set(t, "a"), set(t, "b")
+		p, _ := c.accept(t, one, 900)
+		p.push(nil, one, 900)
+		p.ack(t)
+		p.push(nil, confset.Empty(), 3, anotherEpoch)
+		if a := p.ack(t); !a.GetRefused() || !strings.Contains(a.GetReason(), "held: ") {
+			t.Fatalf("answer %v", a)
+		}
+		serves(t, n, 900, "a")
+		p.push(nil, other, 4, anotherEpoch)
+		if a := p.ack(t); a.GetRefused() {
+			t.Fatalf("another server in its place: answer %v", a)
+		}
+		serves(t, n, 4, "b")
+	})
 }
 
 func TestARestartedDataPlaneHoldsToo(t *testing.T) {
