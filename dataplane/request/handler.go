@@ -125,7 +125,7 @@ func (h *Handler) begin(x *exchange, in *Inbound, sink reply.Sink) {
 	}
 	x.reply.Sink, x.reply.Record, x.reply.Region, x.reply.KeepAlive = sink, &x.rec, h.cfg.Region, h.cfg.KeepAlive
 	if asked(in.Header) {
-		x.rec.Debug, x.reply.InboundAuth = true, auth.Shown(in.Header)
+		x.rec.Debug, x.reply.InboundAuth = true, auth.Shown(in.Header, in.Names)
 	}
 	h.cfg.Telemetry.Begin(&x.rec)
 }

@@ -8,9 +8,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapLogger passes etcd's own log lines on: errors as errors (etcd exits the process on some, and the reason must be seen), warnings as
-// debug lines, the rest not at all.
+// zapLogger passes etcd's own log lines on: errors as errors (etcd exits the process on some, and the reason must be seen) but for the one that
+// each first start has, warnings as debug lines, the rest not at all.
 func zapLogger(log *slog.Logger) *zap.Logger { return zap.New(&zapCore{log: log}) }
+
+// ofEachFirstStart is what etcd 3.7 says at the level of errors when it has never elected a leader: the storage version is written a moment
+// later.
+const ofEachFirstStart = "failed to update storage version"
 
 // zapCore is a zapcore.Core in front of a slog.Logger.
 type zapCore struct {
@@ -55,7 +59,11 @@ func (c *zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 			attrs = append(attrs, slog.Any(f.Key, enc.Fields[f.Key]))
 		}
 	}
-	c.log.LogAttrs(context.Background(), slogLevel(entry.Level), "etcd: "+entry.Message, attrs...)
+	level := slogLevel(entry.Level)
+	if entry.Message == ofEachFirstStart {
+		level = slog.LevelDebug
+	}
+	c.log.LogAttrs(context.Background(), level, "etcd: "+entry.Message, attrs...)
 	return nil
 }
 

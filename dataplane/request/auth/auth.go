@@ -214,8 +214,8 @@ func refuse(k fault.Kind, msg, hint string) *fault.Error {
 		Message: msg, Hint: hint}
 }
 
-// Shown lists the credential headers a caller sent, masked, for x-mcp-debug-inbound-auth.
-func Shown(h http.Header) string {
+// Shown lists the credentials a caller sent, for x-mcp-debug-inbound-auth: headers masked, and the names in its verified certificate.
+func Shown(h http.Header, names []string) string {
 	var b strings.Builder
 	for i := range headers {
 		for _, v := range h[headers[i].canonical] {
@@ -227,8 +227,28 @@ func Shown(h http.Header) string {
 			b.WriteString(redact.Mask(v))
 		}
 	}
+	if len(names) > 0 { // what a verified certificate names is no secret of its holder's
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString("client-certificate=" + ascii(strings.Join(names, ",")))
+	}
 	if b.Len() == 0 {
 		return "(none)"
 	}
 	return b.String()
+}
+
+// ascii makes text fit into a header.
+func ascii(s string) string {
+	const most = 200
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
 }

@@ -132,8 +132,11 @@ func TestShownCredentialsAreMasked(t *testing.T) {
 		"authorization=****":               headers(std, "short"),
 		"x-hopgate-api-key=****ef99; authorization=Bearer****cdef": headers(std, "Bearer "+alice, own, bob),
 	} {
-		if got := auth.Shown(h); got != want {
+		if got := auth.Shown(h, nil); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+	if got := auth.Shown(headers(own, bob), []string{"agent.example", "spiffe://x/\u00e9"}); got != "x-hopgate-api-key=****ef99; client-certificate=agent.example,spiffe://x/?" {
+		t.Errorf("got %q", got)
 	}
 }
