@@ -217,7 +217,7 @@ func (x *exchange) again(ctx context.Context, res *http.Response, err error) (bo
 	x.attempt++
 	switch {
 	case ctx.Err() != nil, x.request.Retries <= 0, time.Until(by) < pause:
-		return false, nil
+		return false, nil //nolint:nilerr // see above
 	case err != nil:
 		return repeatable(x.failed(err)), nil
 	}

@@ -221,7 +221,7 @@ func TestNoLevelOpensMoreThanAnother(t *testing.T) {
 		team := &table.Principal{ID: p.ID, Name: p.Name, Grants: []*table.Grant{table.Everything}, Team: p.Team}
 		for s := range w.table.Servers() {
 			both, a, b := w.table.Access(p, s), w.table.Access(alone, s), w.table.Access(team, s)
-			if both.Open() && !(a.Open() && b.Open()) || both.Free() && !(a.Free() && b.Free()) {
+			if both.Open() && (!a.Open() || !b.Open()) || both.Free() && (!a.Free() || !b.Free()) {
 				rt.Errorf("server %s: %+v of %+v and %+v", s.Name, both, a, b)
 			}
 			for _, tool := range worldTools {

@@ -22,13 +22,11 @@ func Expand(doc *Document, lookup func(string) (string, bool)) Violations {
 	}
 	var vs Violations
 	const field = "spec.value"
-	value, found := "", false
-	if variableName.MatchString(name) {
-		value, found = lookup(name)
-	} else {
+	if !variableName.MatchString(name) {
 		vs.add(field, "doesn't name an environment variable", "write just ${NAME} or os.environ/NAME, NAME in letters, digits and underscores")
 		return withLines(vs, nil, doc.Line)
 	}
+	value, found := lookup(name)
 	switch {
 	case !found:
 		vs.add(field, "the environment variable "+name+" is not set", "set it, or write another name")

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestAFileIsTakenIffItsObjectIs(t *testing.T) {
 		if err == nil && !proto.Equal(docs[0].Message, m) {
 			t.Fatalf("read %v from a file with %v", docs[0].Message, m)
 		}
-		if got, ok := err.(rules.Violations); ok && len(want) <= 100 && len(got) != len(want) {
+		if got := (rules.Violations)(nil); errors.As(err, &got) && len(want) <= 100 && len(got) != len(want) {
 			t.Fatalf("Check says\n%v\nthe file says\n%v", want, got)
 		}
 	})

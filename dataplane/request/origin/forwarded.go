@@ -103,7 +103,7 @@ func unquote(s string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	if strings.IndexAny(inside, "\\\"") < 0 {
+	if !strings.ContainsAny(inside, "\\\"") {
 		return inside, true
 	}
 	out := make([]byte, 0, len(inside))

@@ -58,7 +58,7 @@ func parse(text []byte) (*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errTrailing
 	}
 	return &v, nil
