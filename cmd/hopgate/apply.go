@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -21,14 +22,21 @@ func newApply() *cobra.Command {
 		Use:   "apply -f FILE|DIR|-",
 		Short: "Write objects as one change: all or nothing",
 		Long: "Write objects as one change: all or nothing. The value of a Secret may be ${NAME} or os.environ/NAME: it is replaced by that environment\n" +
-			"variable of this command. Nothing else is.",
+			"variable of this command. Nothing else is.\n\n" +
+			"With --set the objects belong to that set from then on, and what belonged to it and isn't in the files any more is deleted in the same\n" +
+			"change. Objects of other sets, and those of files that up -f follows, are refused. Without --set nothing is deleted and objects stay in\n" +
+			"the set they are in.",
 		Example: `  hopgate apply -f servers.yaml --wait
-  hopgate apply -f config/ --dry-run`,
+  hopgate apply -f config/ --dry-run
+  hopgate apply -f config/ --set prod -m "release 12"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if a.Documents, err = operator.Documents(files, cmd.InOrStdin(), os.LookupEnv); err != nil {
 				return err
+			}
+			if a.PruneMany && a.Set == "" {
+				return usage{errors.New("--prune-many: nothing is pruned without --set")}
 			}
 			c, err := admin.connect()
 			if err != nil {
@@ -47,6 +55,8 @@ func newApply() *cobra.Command {
 	f.StringSliceVarP(&files, "file", "f", nil, "YAML or JSON `FILE`, directory, or - for standard input; may be repeated")
 	f.StringVarP(&a.Message, "message", "m", "", "why, for the change record")
 	f.BoolVar(&a.DryRun, "dry-run", false, "check and show what would change, store nothing")
+	f.StringVar(&a.Set, "set", "", "`NAME` of the set that the files are; what belongs to it and isn't in them is deleted")
+	f.BoolVar(&a.PruneMany, "prune-many", false, "let --set delete more than 10 objects that are more than a fifth of the set")
 	f.BoolVar(&await, "wait", false, "return when every data plane has answered; fail if one refused")
 	f.DurationVar(&limit, "timeout", time.Minute, "how long --wait waits")
 	require(cmd, "file")

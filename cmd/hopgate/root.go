@@ -16,6 +16,7 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2
+	exitDiffer = 3
 )
 
 // execute runs one command line and returns the exit code.
@@ -26,8 +27,11 @@ func execute(ctx context.Context, args []string, in io.Reader, out, trouble io.W
 	root.SetOut(out)
 	root.SetErr(trouble)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case errors.Is(err, errDiffer):
+		return exitDiffer
 	}
 	fmt.Fprintln(trouble, "hopgate:", err)
 	if errors.As(err, new(usage)) {
@@ -37,6 +41,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, trouble io.W
 	return exitFailed
 }
 
+// errDiffer says that a comparison found differences, which were printed.
+var errDiffer = errors.New("there are differences")
+
 // usage marks errors of how the command was called.
 type usage struct{ error }
 
@@ -45,7 +52,7 @@ func (u usage) Unwrap() error { return u.error }
 
 func newRoot() *cobra.Command {
 	root := newGroup("hopgate", "MCP gateways for a fleet, steered by one control plane",
-		newUp(), newControl(), newProxy(), newApply(), newGet(), newDelete(), newStatus(), newExplain(), newKey(), newSecret(), newTools(), newCall(), newVersion())
+		newUp(), newControl(), newProxy(), newApply(), newGet(), newDelete(), newHistory(), newDiff(), newRevert(), newStatus(), newExplain(), newKey(), newSecret(), newStore(), newTools(), newCall(), newVersion())
 	root.Long = "Hopgate forwards MCP traffic between clients and servers, and says of every failure which hop failed and why.\n\n" +
 		"Every flag can be given as an environment variable: --data-dir is HOPGATE_DATA_DIR."
 	root.SilenceErrors, root.SilenceUsage = true, true

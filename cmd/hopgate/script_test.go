@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command lines of testdata/*.txt as a shell would and compares what they print. A line is one of
 //
-//	$ hopgate …          runs a command; "> FILE" at the end keeps its output, $KEY is the last key that was printed, $OLD a variable
+//	$ hopgate …          runs a command; "> FILE" at the end keeps its output, $KEY is the last key that was printed, $OLD a variable,
+//	                     $C1, $C2 … the changes that were made, in order
 //	$? hopgate …         the same, again and again until it succeeds
 //	$! hopgate …         the same, again and again until it fails
 //	$ up …               starts hopgate up on free ports, in data, and points the commands after it there; what was up before is stopped
@@ -111,9 +112,10 @@ func difference(want, got string) string {
 
 // shell plays one script.
 type shell struct {
-	t    *testing.T
-	key  string
-	stop func()
+	t       *testing.T
+	key     string
+	changes []string
+	stop    func()
 }
 
 // play runs the commands of a script and returns it with what they print.
@@ -137,7 +139,11 @@ func (s *shell) play(text string) string {
 
 func (s *shell) command(mode, line string) string {
 	line, file, _ := strings.Cut(line, " > ")
-	args := split(strings.NewReplacer("$KEY", s.key, "$OLD", os.Getenv("OLD")).Replace(line))
+	names := []string{"$KEY", s.key, "$OLD", os.Getenv("OLD")}
+	for i, id := range s.changes {
+		names = append(names, fmt.Sprintf("$C%d", i+1), id)
+	}
+	args := split(strings.NewReplacer(names...).Replace(line))
 	switch args[0] {
 	case "export":
 		name, value, _ := strings.Cut(args[1], "=")
@@ -158,6 +164,9 @@ func (s *shell) command(mode, line string) string {
 		}
 		if key := keys.FindString(out.String()); key != "" {
 			s.key = key
+		}
+		if change := made.FindStringSubmatch(out.String()); change != nil {
+			s.changes = append(s.changes, change[1])
 		}
 		if file != "" {
 			if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
@@ -260,6 +269,9 @@ func transcript(out, trouble string, code int) string {
 // keys are API keys as they are printed.
 var keys = regexp.MustCompile(`sk-[A-Za-z0-9_-]{32}`)
 
+// made are changes as commands that made them print them.
+var made = regexp.MustCompile(`(?m)^change (\S+)`)
+
 // What differs from run to run.
 var scrubbers = []struct {
 	what *regexp.Regexp
@@ -275,6 +287,8 @@ var scrubbers = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`localhost:\d{5}`), "localhost:<port>"},
 	{regexp.MustCompile(`revision \d+`), "revision <n>"},
+	{regexp.MustCompile(`(revision"?: )"\d+"`), `$1"<n>"`},
+	{regexp.MustCompile(`[A-Za-z0-9+/]{43}=`), "<hash>"},
 	{regexp.MustCompile(`(in sync\s+\S+\s+)\d+(\s+)\d+s`), "$1<n>$2<age>"},
 	{regexp.MustCompile(`(\S)   +`), "$1   "},
 	{regexp.MustCompile(`\bgo1\.\d+(\.\d+)?`), "go<n>"},

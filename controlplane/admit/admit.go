@@ -1,8 +1,8 @@
 // Package admit decides whether a change may be stored: it looks at all objects of the change together with the set they would join.
 //
 // It promises that everything it lets through satisfies proto/rules, fits the store's limits, claims no name, key, issuer or region twice,
-// refers to nothing that doesn't exist, leaves no reference to what it removes, touches no object that another file owns, and compiles on
-// a data plane; and that a refusal names every offending object and field at once.
+// refers to nothing that doesn't exist, leaves no reference to what it removes, touches no object that another file owns, takes none out of
+// another set, and compiles on a data plane; and that a refusal names every offending object and field at once.
 // It refuses by value only: it reads no clock, no store and no socket, and it never changes what it was given.
 //
 // References are secrets of servers, teams of keys and claim grants, and toolsets in grants: without them the object would open less than it
@@ -49,6 +49,7 @@ type Delete struct {
 // Change is everything that happens together.
 type Change struct {
 	Owner   string // file in whose name the change is made; empty: none
+	Set     string // set that the puts join; empty: they stay in the set they are in
 	Puts    []Put
 	Deletes []Delete
 }
@@ -89,7 +90,7 @@ func New(cfg Config) (*Gate, error) {
 	return &Gate{cfg: cfg}, nil
 }
 
-// Check returns nil, *OwnedError when the change touches what a file owns, or Violations with everything else that is wrong.
+// Check returns nil, *OwnedError when the change touches what a file or another set owns, or Violations with everything else that is wrong.
 // Ownership comes first: who may not write an object has nothing to mend in it.
 func (g *Gate) Check(c Change) error {
 	if err := checkOwner(c); err != nil {

@@ -8,17 +8,24 @@ import (
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
+// checkOwner finds objects that only others may change: a file, or another set. A change for no set and no file may touch a set's objects.
 func checkOwner(c Change) error {
 	var owned []Owned
-	for _, p := range c.Puts {
-		if p.Current != nil && p.Current.Owner != "" && p.Current.Owner != c.Owner {
-			owned = append(owned, Owned{Key: p.Object.Key, Path: p.Path, File: p.Current.Owner})
+	see := func(current *store.Head, path string) {
+		switch key := current.Object.Key; {
+		case current.Owner != "" && current.Owner != c.Owner:
+			owned = append(owned, Owned{Key: key, Path: path, File: current.Owner})
+		case current.Set != "" && current.Set != c.Set && (c.Set != "" || c.Owner != ""):
+			owned = append(owned, Owned{Key: key, Path: path, Set: current.Set})
 		}
 	}
-	for _, d := range c.Deletes {
-		if d.Current.Owner != "" && d.Current.Owner != c.Owner {
-			owned = append(owned, Owned{Key: d.Current.Object.Key, Path: d.Path, File: d.Current.Owner})
+	for _, p := range c.Puts {
+		if p.Current != nil {
+			see(p.Current, p.Path)
 		}
+	}
+	for i := range c.Deletes {
+		see(&c.Deletes[i].Current, c.Deletes[i].Path)
 	}
 	if len(owned) > 0 {
 		return &OwnedError{Objects: owned}

@@ -58,21 +58,30 @@ func (vs Violations) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Owned is one object that belongs to a file.
+// Owned is one object that belongs to a file, or else to a set.
 type Owned struct {
 	Key  confset.Key
 	Path string // where it stands in the request
-	File string
+	File string // empty: no file owns it
+	Set  string
 }
 
-// OwnedError says that a change touches objects which only a file may change.
+// Description says to what it belongs, and where to change it.
+func (o Owned) Description() string {
+	if o.File != "" {
+		return "belongs to the file " + o.File + " and is read-only here; change it in that file"
+	}
+	return "belongs to the set " + o.Set + "; remove it there before, or apply it with that set"
+}
+
+// OwnedError says that a change touches objects which only a file may change, or that belong to another set than it is made for.
 type OwnedError struct{ Objects []Owned }
 
-// Error names every object and its file.
+// Error names every object and its file or set.
 func (e *OwnedError) Error() string {
 	lines := make([]string, len(e.Objects))
 	for i, o := range e.Objects {
-		lines[i] = fmt.Sprintf("%s %q belongs to the file %s and is read-only here; change it in that file", o.Key.Kind, o.Key.Name, o.File)
+		lines[i] = fmt.Sprintf("%s %q %s", o.Key.Kind, o.Key.Name, o.Description())
 	}
 	return strings.Join(lines, "\n")
 }

@@ -2,7 +2,9 @@
 //
 // It promises that every write is authenticated, checked as a whole, compared-and-set and recorded, that all ways to write (Put, Update,
 // Delete, CreateChange, over gRPC or REST) end in the same commit, that a read after a write sees it, and that every write and every
-// refusal leaves one audit line.
+// refusal leaves one audit line. History is read from the change records: what differs between two points, and the change that undoes
+// another. A revert touches the objects of that change alone, and none that was changed since unless it is forced; a prune deletes only what
+// belongs to the set that is applied.
 // It refuses blind writes, callers without the role admin or viewer, kinds that operators don't write (sealing rings are neither listed
 // nor accepted), unknown fields, unknown query parameters, and bodies above 4 MiB. No secret appears in an answer, a log line or a span: the
 // value of a Secret is taken in, sealed before anything is stored, and never given back, sealed or not.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/attr"
+	"github.com/hopgate/hopgate/proto/confset"
 )
 
 const (
@@ -24,12 +25,15 @@ type outcome struct {
 	heads []store.Head
 	// record of it; its ID is empty when nothing was stored.
 	record *store.ChangeRecord
+	// turns are what would become of each object of the record, when nothing was stored.
+	turns []turn
 }
 
 // apply is the only way to the store: plan against what is stored now, check, commit under the condition that it is still so. A lost race
 // is planned anew, which ends at a stale etag if one was given.
 func (s *service) apply(ctx context.Context, in intent) (*outcome, error) {
-	trailOf(ctx).aim(in)
+	trailOf(ctx).aim(in.validateOnly, in.edits)
+	var contested confset.Key
 	for attempt := range attemptsMost {
 		if out, err := s.replay(ctx, in); out != nil || err != nil {
 			return out, err
@@ -38,6 +42,7 @@ func (s *service) apply(ctx context.Context, in intent) (*outcome, error) {
 		if err != nil {
 			return nil, err
 		}
+		trailOf(ctx).aim(in.validateOnly, p.edits)
 		s.catchUp(ctx, p.newest)
 		if err := s.admit(ctx, p); err != nil {
 			return nil, err
@@ -45,6 +50,7 @@ func (s *service) apply(ctx context.Context, in intent) (*outcome, error) {
 		if p.idle() || in.validateOnly {
 			return p.asIf(s.cfg.Index.Revision()), nil
 		}
+		contested = p.write.Expect[0].Key
 		out, err := s.commit(ctx, p)
 		if !raced(err) {
 			return out, err
@@ -53,7 +59,7 @@ func (s *service) apply(ctx context.Context, in intent) (*outcome, error) {
 			return nil, err
 		}
 	}
-	return nil, busy(in.edits[0].key, attemptsMost)
+	return nil, busy(contested, attemptsMost)
 }
 
 // raced says that someone else was faster, with an object or with the same request id: what to answer shows when looking again.

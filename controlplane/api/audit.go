@@ -41,11 +41,12 @@ func trailOf(ctx context.Context) *trail {
 	return &trail{}
 }
 
-func (t *trail) aim(in intent) {
-	t.dry = in.validateOnly
-	for _, e := range in.edits {
+// aim notes what a write is about, anew each time that is worked out.
+func (t *trail) aim(dry bool, edits []edit) {
+	t.dry, t.objects, t.more = dry, nil, 0
+	for _, e := range edits {
 		if len(t.objects) == trailMost {
-			t.more = len(in.edits) - trailMost
+			t.more = len(edits) - trailMost
 			return
 		}
 		t.objects = append(t.objects, e.key.Kind+"/"+rules.Tellable(e.key.Name))

@@ -46,7 +46,7 @@ var reads = []string{
 	adminv1.AdminService_GetIdentityProvider_FullMethodName, adminv1.AdminService_ListIdentityProviders_FullMethodName,
 	adminv1.AdminService_GetSecret_FullMethodName, adminv1.AdminService_ListSecrets_FullMethodName,
 	adminv1.AdminService_GetToolset_FullMethodName, adminv1.AdminService_ListToolsets_FullMethodName,
-	adminv1.AdminService_GetChange_FullMethodName, adminv1.AdminService_ListChanges_FullMethodName,
+	adminv1.AdminService_GetChange_FullMethodName, adminv1.AdminService_ListChanges_FullMethodName, adminv1.AdminService_DiffChanges_FullMethodName,
 	adminv1.AdminService_ListNodes_FullMethodName, adminv1.AdminService_GetInfo_FullMethodName,
 }
 

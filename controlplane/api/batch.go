@@ -27,21 +27,31 @@ func (s *service) CreateChange(ctx context.Context, r *adminv1.CreateChangeReque
 		e, v := deleteEdit(i, n)
 		edits, bad = append(edits, e), append(bad, v...)
 	}
-	if len(edits) == 0 {
+	if len(edits) == 0 && !r.GetPrune() {
 		bad = append(bad, admit.Violation{Problem: "nothing to change", Fix: "send objects or deletions"})
 	}
-	if len(bad) > 0 {
+	if bad = append(bad, checkSet(r)...); len(bad) > 0 {
 		return nil, invalid(bad)
 	}
 	in, err := s.intent(ctx, r, r.GetOwner(), edits...)
 	if err != nil {
 		return nil, err
 	}
+	in.set, in.prune, in.pruneMany = r.GetSet(), r.GetPrune(), r.GetPruneMany()
+	return s.many(ctx, in)
+}
+
+// many runs an intent of any number of objects and answers the change.
+func (s *service) many(ctx context.Context, in intent) (*adminv1.Change, error) {
 	out, err := s.apply(ctx, in)
 	if err != nil {
 		return nil, refusal(err)
 	}
-	return s.answer(in, out), nil
+	c, err := s.answer(in, out)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return c, nil
 }
 
 func putEdit(i int, o *adminv1.Object) (edit, admit.Violations) {

@@ -22,7 +22,7 @@ func (s *service) record(ctx context.Context, in intent) (rec store.ChangeRecord
 	}
 	rec = store.ChangeRecord{
 		Time: s.cfg.Now().UTC(), Author: callerOf(ctx).name, Message: in.message,
-		Traceparent: traceparent(ctx), RequestID: in.request.String(),
+		Traceparent: traceparent(ctx), RequestID: in.request.String(), Reverts: in.reverts,
 	}
 	if len(newest) > 0 {
 		rec.Parent, before = newest[0].ID, newest[0].Revision
@@ -41,7 +41,7 @@ func traceparent(ctx context.Context) string {
 // changeOf is a record as callers see it: internal objects stay out.
 func changeOf(rec *store.ChangeRecord) *adminv1.Change {
 	c := &adminv1.Change{
-		Id: rec.ID, Author: rec.Author, Message: rec.Message, Revision: rec.Revision, Traceparent: rec.Traceparent,
+		Id: rec.ID, Author: rec.Author, Message: rec.Message, Revision: rec.Revision, Traceparent: rec.Traceparent, Reverts: rec.Reverts,
 	}
 	if !rec.Time.IsZero() {
 		c.Time = timestamppb.New(rec.Time)
@@ -55,17 +55,22 @@ func changeOf(rec *store.ChangeRecord) *adminv1.Change {
 }
 
 func changedOf(o store.Changed) *adminv1.ChangedObject {
-	out := &adminv1.ChangedObject{Kind: o.Kind, Name: o.Name, Action: "updated"}
-	switch {
-	case o.Before == "":
-		out.Action = "created"
-	case o.After == "":
-		out.Action = "deleted"
-	}
+	out := &adminv1.ChangedObject{Kind: o.Kind, Name: o.Name, Action: action(o.Before != "", o.After != ""), Pruned: o.Pruned}
 	// The store wrote these itself; what doesn't decode is shown as empty.
 	out.Before, _ = hex.DecodeString(o.Before)
 	out.After, _ = hex.DecodeString(o.After)
 	return out
+}
+
+// action is what happened to an object that was there before, after, or both.
+func action(before, after bool) string {
+	switch {
+	case !before:
+		return "created"
+	case !after:
+		return "deleted"
+	}
+	return "updated"
 }
 
 // delivered is a stored change and how the fleet took it.
@@ -79,17 +84,22 @@ func (s *service) delivered(rec *store.ChangeRecord) *adminv1.Change {
 	return c
 }
 
-// answer is what CreateChange returns: the change; without an id where nothing had to be stored, then with how the fleet stands to the
-// objects as they are.
-func (s *service) answer(in intent, out *outcome) *adminv1.Change {
+// answer is what a write of many objects returns: the change; without an id where nothing had to be stored, then with how the fleet stands to
+// the objects as they are, or for a dry run with the fields that would change.
+func (s *service) answer(in intent, out *outcome) (*adminv1.Change, error) {
 	c := changeOf(out.record)
 	if in.validateOnly && len(out.record.Objects) > 0 {
-		return c
+		return c, s.tell(c.GetObjects(), out.turns)
 	}
-	keys := make([]confset.Key, len(in.edits))
-	for i, e := range in.edits {
-		keys[i] = e.key
+	keys := make([]confset.Key, 0, len(in.edits))
+	for _, e := range in.edits {
+		keys = append(keys, e.key)
+	}
+	for _, o := range out.record.Objects {
+		if o.Pruned {
+			keys = append(keys, confset.Key{Kind: o.Kind, Name: o.Name})
+		}
 	}
 	c.Delivery = s.cfg.Fleet.Delivery(c.GetRevision(), keys)
-	return c
+	return c, nil
 }

@@ -111,11 +111,11 @@ func (f *face) NewEncoder(w io.Writer) runtime.Encoder {
 	})
 }
 
-// httpStatus is the HTTP status of an answer: gRPC's usual mapping, but 412 for a stale etag.
+// httpStatus is the HTTP status of an answer: gRPC's usual mapping, but 412 where an object isn't as the caller thinks.
 func httpStatus(s *status.Status) int {
 	if s.Code() == codes.Aborted {
 		for _, d := range s.Details() {
-			if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetReason() == reasonStale {
+			if info, ok := d.(*errdetails.ErrorInfo); ok && (info.GetReason() == reasonStale || info.GetReason() == reasonSince) {
 				return http.StatusPreconditionFailed
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
 )
 
@@ -24,6 +25,12 @@ type intent struct {
 	message      string
 	owner        string
 	request      requestID
+	set          string // that the objects join; empty: they stay where they are
+	prune        bool   // delete what else is in the set
+	pruneMany    bool   // also when that is surprisingly much
+	reverts      string // id of the change that it undoes
+	// guard looks at what is stored, one head per edit, before anything else does; nil: nothing is in the way.
+	guard func(ctx context.Context, current []*store.Head) error
 }
 
 // edit is what is to become of one object.
@@ -33,9 +40,16 @@ type edit struct {
 	etag *version // what it must be; nil: whatever it is
 	// exists demands that there is one.
 	exists bool
-	// want makes the object from what is stored, nil when nothing is; nil function: delete.
+	// want makes the object from what is stored, nil when nothing is.
 	want func(current proto.Message) (proto.Message, error)
+	// former is what it goes back to; nil: want says. With neither it is deleted.
+	former *former
+	// lenient lets a deletion pass where nothing is stored.
+	lenient bool
+	pruned  bool // deleted because its set doesn't name it any more
 }
+
+func (e *edit) deletes() bool { return e.want == nil && e.former == nil }
 
 // terms are what every write carries besides its objects.
 type terms interface {

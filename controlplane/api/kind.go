@@ -71,7 +71,7 @@ func setField(m proto.Message, name protoreflect.Name, v proto.Message) {
 }
 
 func metaOf(h store.Head) *configv1.ObjectMeta {
-	meta := &configv1.ObjectMeta{Uid: h.Object.UID, Generation: h.Generation, Change: h.Change, Owner: h.Owner}
+	meta := &configv1.ObjectMeta{Uid: h.Object.UID, Generation: h.Generation, Change: h.Change, Owner: h.Owner, Set: h.Set}
 	if h.Revision > 0 {
 		meta.Etag = etagOf(h)
 	}

@@ -245,7 +245,7 @@ func TestViewersReadEveryKindAndWriteNone(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+viewer.key)
 	for i := range methods.Len() {
 		name := string(methods.Get(i).Name())
-		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List")
+		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Diff")
 		_, code := invoke(ctx, t, conn, name, func(protoreflect.Message) {})
 		if reads == (code == codes.PermissionDenied) {
 			t.Errorf("%s: %s", name, code)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,10 +20,12 @@ const readers = 16
 
 // plan is an intent worked out against what is stored: what would be written, and what must still be true for it.
 type plan struct {
+	edits  []edit       // those of the intent, then what it prunes
 	heads  []store.Head // after it, one per edit; zero where the object is gone
 	newest int64        // revision of the newest change there was; what admission looks at must have it
 	change admit.Change // edits that change something
 	write  store.Write
+	turns  []turn // one per object of the record
 }
 
 // idle says that everything is already as wanted.
@@ -34,29 +37,51 @@ func (s *service) plan(ctx context.Context, in intent) (*plan, error) {
 	if bad := append(unstorable(in.edits), repeated(in.edits)...); len(bad) > 0 {
 		return nil, bad
 	}
-	p := &plan{heads: make([]store.Head, len(in.edits)), change: admit.Change{Owner: in.owner}}
+	p := &plan{edits: in.edits, change: admit.Change{Owner: in.owner, Set: in.set}}
 	p.write.Epoch = s.cfg.Store.Epoch()
-	current, err := s.read(ctx, in.edits)
+	if in.prune {
+		rest, err := s.rest(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		p.edits = slices.Concat(in.edits, rest)
+	}
+	p.heads = make([]store.Head, len(p.edits))
+	current, err := s.read(ctx, p.edits)
 	if err != nil {
 		return nil, err
+	}
+	if in.guard != nil {
+		if err := in.guard(ctx, current); err != nil {
+			return nil, err
+		}
 	}
 	if p.write.Record, p.newest, err = s.record(ctx, in); err != nil {
 		return nil, err
 	}
 	p.write.RequestID = in.request.id
-	for i, e := range in.edits {
-		if err := s.expected(ctx, e, current[i]); err != nil {
-			return nil, err
-		}
-		if e.want == nil {
-			p.remove(e, *current[i])
-			continue
-		}
-		if p.heads[i], err = s.settle(p, in, e, current[i]); err != nil {
+	for i, e := range p.edits {
+		if p.heads[i], err = s.work(ctx, p, in, e, current[i]); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
+}
+
+// work adds one edit to the plan and returns the object's head after it.
+func (s *service) work(ctx context.Context, p *plan, in intent, e edit, current *store.Head) (none store.Head, err error) {
+	switch {
+	case e.lenient && e.deletes() && current == nil, e.pruned && current.Set != in.set:
+		return none, nil // gone, or in another set by now
+	}
+	if err := s.expected(ctx, e, current); err != nil {
+		return none, err
+	}
+	if e.deletes() {
+		p.remove(e, *current)
+		return none, nil
+	}
+	return s.settle(p, in, e, current)
 }
 
 // unstorable finds names that no store holds; what else is wrong with a name is for the rules to say.
@@ -106,7 +131,7 @@ func (s *service) read(ctx context.Context, edits []edit) ([]*store.Head, error)
 // expected checks that an object exists and is what its etag stands for.
 func (s *service) expected(ctx context.Context, e edit, current *store.Head) error {
 	switch {
-	case current == nil && (e.want == nil || e.exists && e.etag == nil):
+	case current == nil && (e.deletes() || e.exists && e.etag == nil):
 		return missing(e.key, s.near(e.key))
 	case current == nil && e.etag != nil:
 		return stale(e.key, nil, nil)
@@ -135,32 +160,48 @@ func (s *service) since(ctx context.Context, was confset.Hash, current *store.He
 
 // settle works out the head of an object that stays or comes, and adds it to the plan if that changes something.
 func (s *service) settle(p *plan, in intent, e edit, current *store.Head) (store.Head, error) {
-	var was proto.Message
-	if current != nil {
-		var err error
-		if was, err = decode(current.Object); err != nil {
-			return store.Head{}, err
-		}
-	}
-	want, err := e.want(was)
-	if err != nil {
-		return store.Head{}, err
-	}
 	h, err := s.head(e.key, current, p.write.Record.Time)
 	if err != nil {
 		return store.Head{}, err
 	}
-	forms, err := s.form(e, want, current, h.Object.UID)
+	forms, err := s.forms(e, current, h.Object.UID)
 	if err != nil {
-		return store.Head{}, fmt.Errorf("encode %s: %w", e.key, err)
+		return store.Head{}, err
 	}
 	h = turned(h, forms.stored)
-	if current != nil && h.Object.Hash == current.Object.Hash && (in.owner == "" || in.owner == current.Owner) {
+	switch {
+	case e.former != nil:
+		h.Set = e.former.set
+	case in.set != "":
+		h.Set = in.set
+	}
+	if current != nil && h.Object.Hash == current.Object.Hash && (in.owner == "" || in.owner == current.Owner) && h.Set == current.Set {
 		return *current, nil
 	}
 	h.Owner, h.Change = in.owner, p.write.Record.ID
 	p.put(e, h, forms, current)
 	return h, nil
+}
+
+// forms works out the forms of an object that stays or comes.
+func (s *service) forms(e edit, current *store.Head, uid string) (b bodies, err error) {
+	if e.former != nil {
+		return s.formerForm(e, current, uid)
+	}
+	var was proto.Message
+	if current != nil {
+		if was, err = decode(current.Object); err != nil {
+			return b, err
+		}
+	}
+	want, err := e.want(was)
+	if err != nil {
+		return b, err
+	}
+	if b, err = s.form(e, want, current, uid); err != nil {
+		return b, fmt.Errorf("encode %s: %w", e.key, err)
+	}
+	return b, nil
 }
 
 // head is the next state of an object, still with the body of before: a new object has a new uid.
@@ -185,11 +226,13 @@ func turned(h store.Head, body []byte) store.Head {
 }
 
 func (p *plan) put(e edit, h store.Head, f bodies, current *store.Head) {
-	c := store.Changed{Kind: e.key.Kind, Name: e.key.Name, UID: h.Object.UID, After: h.Object.Hash.String()}
-	pre := store.Precondition{Key: e.key}
+	c := store.Changed{Kind: e.key.Kind, Name: e.key.Name, UID: h.Object.UID, After: h.Object.Hash.String(), SetAfter: h.Set}
+	pre, t := store.Precondition{Key: e.key}, turn{key: e.key, after: stateOf(h)}
 	if current != nil {
-		c.Before, pre.Revision = current.Object.Hash.String(), current.Revision
+		c.Before, c.SetBefore, pre.Revision = current.Object.Hash.String(), current.Set, current.Revision
+		t.before = stateOf(*current)
 	}
+	p.turns = append(p.turns, t)
 	p.change.Puts = append(p.change.Puts, admit.Put{Object: h.Object, Message: f.message, Pushed: f.pushed, Found: f.found, Current: current, Path: e.path})
 	p.write.Puts = append(p.write.Puts, h)
 	p.write.Expect = append(p.write.Expect, pre)
@@ -197,11 +240,12 @@ func (p *plan) put(e edit, h store.Head, f bodies, current *store.Head) {
 }
 
 func (p *plan) remove(e edit, current store.Head) {
+	p.turns = append(p.turns, turn{key: e.key, before: stateOf(current)})
 	p.change.Deletes = append(p.change.Deletes, admit.Delete{Current: current, Path: e.path})
 	p.write.Deletes = append(p.write.Deletes, e.key)
 	p.write.Expect = append(p.write.Expect, store.Precondition{Key: e.key, Revision: current.Revision})
 	p.write.Record.Objects = append(p.write.Record.Objects, store.Changed{
-		Kind: e.key.Kind, Name: e.key.Name, UID: current.Object.UID, Before: current.Object.Hash.String(),
+		Kind: e.key.Kind, Name: e.key.Name, UID: current.Object.UID, Before: current.Object.Hash.String(), SetBefore: current.Set, Pruned: e.pruned,
 	})
 }
 
@@ -234,5 +278,5 @@ func (p *plan) asIf(revision int64) *outcome {
 	if p.idle() {
 		rec.Revision = revision
 	}
-	return &outcome{heads: p.heads, record: &rec}
+	return &outcome{heads: p.heads, record: &rec, turns: p.turns}
 }

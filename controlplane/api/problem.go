@@ -26,6 +26,9 @@ const (
 	reasonBusy    = "CONTENTION"      // ABORTED: others kept changing the object; HTTP 409
 	reasonUnknown = "OUTCOME_UNKNOWN" // UNAVAILABLE: look the change up by metadata change_id
 	reasonOwned   = "FILE_OWNED"      // FAILED_PRECONDITION: a file owns the object
+	reasonSet     = "SET_OWNED"       // FAILED_PRECONDITION: the object belongs to another set
+	reasonPrune   = "PRUNE_MANY"      // FAILED_PRECONDITION: pruning would delete surprisingly much
+	reasonSince   = "CHANGED_SINCE"   // ABORTED: what is to be undone was changed again; HTTP 412
 )
 
 func withDetails(code codes.Code, msg string, details ...protoadapt.MessageV1) error {
@@ -104,9 +107,11 @@ func busy(key confset.Key, attempts int) error {
 func owned(e *admit.OwnedError) error {
 	fail := &errdetails.PreconditionFailure{}
 	for _, o := range e.Objects {
-		fail.Violations = append(fail.Violations, &errdetails.PreconditionFailure_Violation{
-			Type: reasonOwned, Subject: o.Key.String(), Description: "belongs to the file " + o.File + "; change it in that file",
-		})
+		v := &errdetails.PreconditionFailure_Violation{Type: reasonOwned, Subject: o.Key.String(), Description: "belongs to the file " + o.File + "; change it in that file"}
+		if o.File == "" {
+			v.Type, v.Description = reasonSet, o.Description()
+		}
+		fail.Violations = append(fail.Violations, v)
 	}
 	return withDetails(codes.FailedPrecondition, e.Error(), fail)
 }

@@ -96,22 +96,31 @@ func (s *service) ListNodes(_ context.Context, r *adminv1.ListRequest) (*adminv1
 
 // GetChange returns one record and how the fleet took it.
 func (s *service) GetChange(ctx context.Context, r *adminv1.GetChangeRequest) (*adminv1.Change, error) {
-	none := missing(confset.Key{Kind: kindChange, Name: r.GetId()}, "")
-	if _, err := ulid.ParseStrict(r.GetId()); err != nil {
-		return nil, none
-	}
-	rec, err := s.cfg.Store.Change(ctx, r.GetId())
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, none
-	}
+	rec, err := s.stored(ctx, r.GetId())
 	if err != nil {
-		return nil, refusal(err)
+		return nil, err
 	}
 	return s.delivered(rec), nil
 }
 
+// stored returns one record, or the answer to one that there isn't.
+func (s *service) stored(ctx context.Context, id string) (*store.ChangeRecord, error) {
+	none := missing(confset.Key{Kind: kindChange, Name: id}, "")
+	if _, err := ulid.ParseStrict(id); err != nil {
+		return nil, none
+	}
+	rec, err := s.cfg.Store.Change(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, none
+	}
+	return rec, refusal(err)
+}
+
 // ListChanges pages through the records, newest first. How the fleet took each is left to GetChange: it costs a walk over the fleet.
 func (s *service) ListChanges(ctx context.Context, r *adminv1.ListRequest) (*adminv1.ListChangesResponse, error) {
+	if r.GetObject() != "" {
+		return s.changesOf(ctx, r)
+	}
 	n, before, err := page(r, kindChange)
 	if err != nil {
 		return nil, err

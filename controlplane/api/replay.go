@@ -53,7 +53,7 @@ func (s *service) replay(ctx context.Context, in intent) (*outcome, error) {
 	trailOf(ctx).repeated(id)
 	out := &outcome{record: rec, heads: make([]store.Head, len(in.edits))}
 	for i, e := range in.edits {
-		if e.want == nil {
+		if e.deletes() {
 			continue
 		}
 		if out.heads[i], err = s.recall(ctx, rec, e.key); err != nil {
@@ -89,5 +89,5 @@ func (s *service) recall(ctx context.Context, rec *store.ChangeRecord, key confs
 		return h, fmt.Errorf("read %s as of change %s: %w", key, rec.ID, err)
 	}
 	o := confset.Object{Key: key, UID: rec.Objects[i].UID, Hash: hash, Body: body}
-	return store.Head{Object: o, Updated: rec.Time, Change: rec.ID, Revision: rec.Revision}, nil
+	return store.Head{Object: o, Updated: rec.Time, Change: rec.ID, Set: rec.Objects[i].SetAfter, Revision: rec.Revision}, nil
 }

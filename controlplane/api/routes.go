@@ -91,8 +91,9 @@ func queryOf(in protoreflect.MessageDescriptor, taken map[string]bool) (out []pr
 // find returns the route of a request; if only the method is wrong, the methods that aren't.
 func find(routes []route, method, path string) (found *route, allowed []string) {
 	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	verbs := slices.ContainsFunc(routes, func(r route) bool { return (&r).verb() != "" && slices.EqualFunc(r.segments, segments, matches) })
 	for i := range routes {
-		if !slices.EqualFunc(routes[i].segments, segments, matches) {
+		if !slices.EqualFunc(routes[i].segments, segments, matches) || verbs && routes[i].verb() == "" {
 			continue
 		}
 		if routes[i].method == method {
@@ -104,6 +105,16 @@ func find(routes []route, method, path string) (found *route, allowed []string) 
 	return nil, allowed
 }
 
+// verb is what a path does with a resource, as in {id}:revert; empty for most.
+func (r *route) verb() string {
+	_, verb, _ := strings.Cut(r.segments[len(r.segments)-1], "}:")
+	return verb
+}
+
 func matches(pattern, segment string) bool {
+	if _, verb, ok := strings.Cut(pattern, "}:"); ok {
+		id, named := strings.CutSuffix(segment, ":"+verb)
+		return named && id != ""
+	}
 	return segment != "" && (pattern == segment || strings.HasPrefix(pattern, "{"))
 }

@@ -29,6 +29,8 @@ func parseToken(s string) (t token, ok bool) {
 func page(r *adminv1.ListRequest, list string) (n int, after string, err error) {
 	n = int(r.GetPageSize())
 	switch {
+	case r.GetObject() != "" && !strings.HasPrefix(list, kindChange):
+		return 0, "", invalidField("object", "is only for changes", "leave it out")
 	case n < 0:
 		return 0, "", invalidField("page_size", fmt.Sprintf("is %d", n), fmt.Sprintf("ask for 1 to %d, or 0 for %d", pageMost, pageDefault))
 	case n == 0:

@@ -22,6 +22,7 @@ type Head struct {
 	Updated    time.Time
 	Change     string // id of the change that last touched it
 	Owner      string // file that owns it, or empty
+	Set        string // set that it was applied with, or empty
 	Revision   int64  // store revision of the last write: the etag's source
 }
 
@@ -75,6 +76,7 @@ type ChangeRecord struct {
 	Parent      string    `json:"parent,omitempty"`
 	Traceparent string    `json:"traceparent,omitempty"`
 	RequestID   string    `json:"request_id,omitempty"`
+	Reverts     string    `json:"reverts,omitempty"` // id of the change that it undoes
 	Objects     []Changed `json:"objects"`
 	// Revision is filled on reading.
 	Revision int64 `json:"-"`
@@ -87,6 +89,10 @@ type Changed struct {
 	UID    string `json:"uid"`
 	Before string `json:"before,omitempty"` // hex; empty when created
 	After  string `json:"after,omitempty"`  // hex; empty when deleted
+	// SetBefore and SetAfter are the set it belonged to and belongs to.
+	SetBefore string `json:"set_before,omitempty"`
+	SetAfter  string `json:"set_after,omitempty"`
+	Pruned    bool   `json:"pruned,omitempty"` // deleted because its set doesn't name it any more
 }
 
 // Store is the desired config of one fleet.

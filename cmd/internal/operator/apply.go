@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -22,6 +24,10 @@ type Apply struct {
 	Owner string
 	// Deletions go with the change.
 	Deletions []*adminv1.ObjectName
+	// Set is the set that the documents are from now on: what else belongs to it is deleted. Empty: nothing is.
+	Set string
+	// PruneMany lets that delete surprisingly much.
+	PruneMany bool
 	// DryRun checks and stores nothing.
 	DryRun bool
 	// Wait returns when every connected data plane has answered, and fails if one refused; 0 doesn't wait.
@@ -30,7 +36,20 @@ type Apply struct {
 
 // Run sends the change, says what became of it on out, and returns it as the control plane recorded it.
 func (a *Apply) Run(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer) (*adminv1.Change, error) {
-	req := &adminv1.CreateChangeRequest{Message: a.Message, ValidateOnly: a.DryRun, Owner: a.Owner, Deletions: a.Deletions}
+	change, err := a.send(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	a.print(out, change)
+	if a.DryRun || a.Wait == 0 || change.GetId() == "" {
+		return change, nil
+	}
+	return change, wait(ctx, c, change.GetId(), a.Wait, out)
+}
+
+func (a *Apply) send(ctx context.Context, c adminv1.AdminServiceClient) (*adminv1.Change, error) {
+	req := &adminv1.CreateChangeRequest{Message: a.Message, ValidateOnly: a.DryRun, Owner: a.Owner, Deletions: a.Deletions, Set: a.Set,
+		Prune: a.Set != "", PruneMany: a.PruneMany}
 	for _, d := range a.Documents {
 		o, err := wrap(d.Message)
 		if err != nil {
@@ -40,13 +59,19 @@ func (a *Apply) Run(ctx context.Context, c adminv1.AdminServiceClient, out io.Wr
 	}
 	change, err := c.CreateChange(ctx, req)
 	if err != nil {
-		return nil, Explain(err)
+		return nil, explainPrune(err)
 	}
-	a.print(out, change)
-	if a.DryRun || a.Wait == 0 || change.GetId() == "" {
-		return change, nil
+	return change, nil
+}
+
+// explainPrune is Explain with the flag that confirms a prune of much.
+func explainPrune(err error) error {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetReason() == "PRUNE_MANY" {
+			return fmt.Errorf("%w (--prune-many)", Explain(err))
+		}
 	}
-	return change, wait(ctx, c, change.GetId(), a.Wait, out)
+	return Explain(err)
 }
 
 // print lists the objects of the request with what became of each.
@@ -71,6 +96,11 @@ func (a *Apply) print(out io.Writer, change *adminv1.Change) {
 	for _, d := range a.Deletions {
 		if action := changed[d.GetKind()+"/"+d.GetName()]; action != "" {
 			fmt.Fprintf(out, "%s/%s %s%s\n", d.GetKind(), d.GetName(), action, suffix)
+		}
+	}
+	for _, o := range change.GetObjects() {
+		if o.GetPruned() {
+			fmt.Fprintf(out, "%s/%s pruned%s\n", o.GetKind(), o.GetName(), suffix)
 		}
 	}
 	if change.GetId() != "" {

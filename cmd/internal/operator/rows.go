@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -68,7 +69,11 @@ func trustRow(m proto.Message) string {
 
 // fleet is what data planes made of an object.
 func fleet(st *configv1.ObjectStatus) []any {
-	return []any{st.GetApplied(), st.GetRejected(), st.GetPending()}
+	applied := strconv.Itoa(int(st.GetApplied() + st.GetWarned()))
+	if st.GetWarned() > 0 { // served all the same; get -o yaml says what about
+		applied += fmt.Sprintf(" (%d warned)", st.GetWarned())
+	}
+	return []any{applied, st.GetRejected(), st.GetPending()}
 }
 
 func list(words []string, none string) string { return or(strings.Join(words, ","), none) }

@@ -26,6 +26,7 @@ const (
 	Table = "table"
 	YAML  = "yaml"
 	JSON  = "json"
+	Text  = "text" // for people, where there are no rows
 )
 
 // Print writes messages in the format: a table by row, YAML documents, or JSON.

@@ -10,6 +10,7 @@
 //
 //	meta/epoch            ULID; written by bootstrap, and again when a restore shows (another cluster id or a lower revision, same epoch)
 //	meta/head             id of the newest change
+//	meta/restore          ULID of a restore that isn't complete; while it is there, there is no epoch and the store can't be loaded
 //	spec/<kind>/<name>    desired head as JSON: schema, uid, generation, hash, size, created, updated, change, owner
 //	obj/<sha256>          a body; never rewritten with other content, never deleted
 //	change/<ulid>         change record as JSON; written once

@@ -24,12 +24,13 @@ type spec struct {
 	Updated    time.Time `json:"updated"`
 	Change     string    `json:"change"`
 	Owner      string    `json:"owner,omitempty"`
+	Set        string    `json:"set,omitempty"`
 }
 
 func encodeHead(h *store.Head, change string) ([]byte, error) {
 	return json.Marshal(spec{
 		Schema: schema, UID: h.Object.UID, Generation: h.Generation, Hash: h.Object.Hash.String(), Size: len(h.Object.Body),
-		Created: h.Created.UTC(), Updated: h.Updated.UTC(), Change: change, Owner: h.Owner,
+		Created: h.Created.UTC(), Updated: h.Updated.UTC(), Change: change, Owner: h.Owner, Set: h.Set,
 	})
 }
 
@@ -53,7 +54,7 @@ func decodeHead(kv *mvccpb.KeyValue) (h store.Head, size int, err error) {
 	return store.Head{
 		Object:     confset.Object{Key: key, UID: v.UID, Hash: hash},
 		Generation: v.Generation, Created: v.Created, Updated: v.Updated,
-		Change: v.Change, Owner: v.Owner, Revision: kv.ModRevision,
+		Change: v.Change, Owner: v.Owner, Set: v.Set, Revision: kv.ModRevision,
 	}, v.Size, nil
 }
 

@@ -12,6 +12,7 @@ const (
 	prefix     = "/hopgate/v1/default/"
 	epochKey   = prefix + "meta/epoch"
 	newestKey  = prefix + "meta/head"
+	restoreKey = prefix + "meta/restore"
 	specs      = prefix + "spec/"
 	objs       = prefix + "obj/"
 	changes    = prefix + "change/"

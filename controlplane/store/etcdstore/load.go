@@ -82,6 +82,9 @@ func (s *Store) adopt(ctx context.Context, client *clientv3.Client) (string, err
 			s.become(found)
 			return found.epoch, nil
 		}
+		if err := s.notRestoring(ctx, client); err != nil {
+			return "", err
+		}
 		if err := s.stamp(ctx, client, revision); err != nil {
 			return "", err
 		}
@@ -113,7 +116,8 @@ func (s *Store) stamp(ctx context.Context, client *clientv3.Client, revision int
 	}
 	within, cancel := s.bound(ctx, s.backend.readWithin)
 	defer cancel()
-	resp, err := client.Txn(within).If(clientv3.Compare(clientv3.ModRevision(epochKey), "=", revision)).
+	resp, err := client.Txn(within).
+		If(clientv3.Compare(clientv3.ModRevision(epochKey), "=", revision), clientv3.Compare(clientv3.ModRevision(restoreKey), "=", 0)).
 		Then(clientv3.OpPut(epochKey, epoch.String())).Commit()
 	if err != nil {
 		return s.unavailable("write the epoch", err)

@@ -139,8 +139,8 @@ func get(t *testing.T, s store.Store, key confset.Key) store.Head {
 
 // brief is a head in one line, for comparing.
 func brief(h store.Head) string {
-	return fmt.Sprintf("%s uid=%s gen=%d rev=%d change=%s owner=%s hash=%.8s body=%q created=%d updated=%d", h.Object.Key, h.Object.UID,
-		h.Generation, h.Revision, h.Change, h.Owner, h.Object.Hash, h.Object.Body, h.Created.UnixMilli(), h.Updated.UnixMilli())
+	return fmt.Sprintf("%s uid=%s gen=%d rev=%d change=%s owner=%s set=%s hash=%.8s body=%q created=%d updated=%d", h.Object.Key, h.Object.UID,
+		h.Generation, h.Revision, h.Change, h.Owner, h.Set, h.Object.Hash, h.Object.Body, h.Created.UnixMilli(), h.Updated.UnixMilli())
 }
 
 func briefs(heads []store.Head) string {

@@ -31,12 +31,12 @@ func newStoreIsEmpty(t *testing.T, s store.Store) {
 
 func createUpdateDelete(t *testing.T, s store.Store) {
 	h := Head("server", "a", "one")
-	h.Owner = "fleet.yaml"
+	h.Owner, h.Set = "fleet.yaml", "base"
 	h = put(t, s, h)
 	same(t, "created", brief(get(t, s, h.Object.Key)), brief(h))
 
 	h.Object = confset.NewObject(h.Object.Key, h.Object.UID, []byte("two"))
-	h.Generation, h.Owner = 2, ""
+	h.Generation, h.Owner, h.Set = 2, "", "other"
 	updated := put(t, s, h)
 	if updated.Revision <= h.Revision {
 		t.Fatalf("revision went from %d to %d", h.Revision, updated.Revision)

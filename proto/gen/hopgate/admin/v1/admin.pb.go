@@ -81,7 +81,10 @@ type ListRequest struct {
 	// At most 1000; 0 means 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the previous answer; empty on the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Of changes only: those that touched this object, KIND/NAME, whether it still exists or not. A page may then have fewer changes than
+	// asked for, or none, and still a next one.
+	Object        string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -126,6 +129,13 @@ func (x *ListRequest) GetPageSize() int32 {
 func (x *ListRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListRequest) GetObject() string {
+	if x != nil {
+		return x.Object
 	}
 	return ""
 }
@@ -2349,7 +2359,14 @@ type CreateChangeRequest struct {
 	// Why, for the change record.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// File that owns the objects from now on; they become read-only for everyone else.
-	Owner         string `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Set that the objects belong to from now on. An object of another set, or of a file, is refused. Empty: objects stay in the set they
+	// are in.
+	Set string `protobuf:"bytes,7,opt,name=set,proto3" json:"set,omitempty"`
+	// Delete what belongs to the set and isn't among the objects, in the same change. Needs set; objects may then be empty.
+	Prune bool `protobuf:"varint,8,opt,name=prune,proto3" json:"prune,omitempty"`
+	// Let prune delete more than 10 objects that are more than a fifth of the set.
+	PruneMany     bool `protobuf:"varint,9,opt,name=prune_many,json=pruneMany,proto3" json:"prune_many,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2426,6 +2443,255 @@ func (x *CreateChangeRequest) GetOwner() string {
 	return ""
 }
 
+func (x *CreateChangeRequest) GetSet() string {
+	if x != nil {
+		return x.Set
+	}
+	return ""
+}
+
+func (x *CreateChangeRequest) GetPrune() bool {
+	if x != nil {
+		return x.Prune
+	}
+	return false
+}
+
+func (x *CreateChangeRequest) GetPruneMany() bool {
+	if x != nil {
+		return x.PruneMany
+	}
+	return false
+}
+
+// RevertChangeRequest names a change to undo.
+type RevertChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Makes the revert idempotent for 24 hours: a repeat answers what the first one did. A ULID or UUID.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record; empty: revert of the change's id.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Undo it also where an object was changed since: what later changes made of that object is lost.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevertChangeRequest) Reset() {
+	*x = RevertChangeRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevertChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevertChangeRequest) ProtoMessage() {}
+
+func (x *RevertChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevertChangeRequest.ProtoReflect.Descriptor instead.
+func (*RevertChangeRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RevertChangeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevertChangeRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *RevertChangeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RevertChangeRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RevertChangeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// DiffChangesRequest names two points in the history of the config.
+type DiffChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change after which the first point lies; empty: right before to.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Id of the change after which the second point lies; empty: now.
+	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// At most 1000; 0 means 100.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the previous answer; empty on the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffChangesRequest) Reset() {
+	*x = DiffChangesRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffChangesRequest) ProtoMessage() {}
+
+func (x *DiffChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffChangesRequest.ProtoReflect.Descriptor instead.
+func (*DiffChangesRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DiffChangesRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *DiffChangesRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *DiffChangesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *DiffChangesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// DiffChangesResponse is one page of the objects that differ.
+type DiffChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their keys, with the fields that differ.
+	Objects []*ChangedObject `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Id of the change after which the first point lies; empty when it is right before to.
+	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// Id of the change after which the second point lies: now is the newest one. Empty in a store without changes.
+	To            string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffChangesResponse) Reset() {
+	*x = DiffChangesResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffChangesResponse) ProtoMessage() {}
+
+func (x *DiffChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffChangesResponse.ProtoReflect.Descriptor instead.
+func (*DiffChangesResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DiffChangesResponse) GetObjects() []*ChangedObject {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *DiffChangesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *DiffChangesResponse) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *DiffChangesResponse) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
 // GetChangeRequest names a change.
 type GetChangeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2437,7 +2703,7 @@ type GetChangeRequest struct {
 
 func (x *GetChangeRequest) Reset() {
 	*x = GetChangeRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2715,7 @@ func (x *GetChangeRequest) String() string {
 func (*GetChangeRequest) ProtoMessage() {}
 
 func (x *GetChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2728,7 @@ func (x *GetChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChangeRequest.ProtoReflect.Descriptor instead.
 func (*GetChangeRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetChangeRequest) GetId() string {
@@ -2490,14 +2756,16 @@ type Change struct {
 	// W3C traceparent of the call that made it.
 	Traceparent string `protobuf:"bytes,7,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// How the connected data planes stand to it.
-	Delivery      *Delivery `protobuf:"bytes,8,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	Delivery *Delivery `protobuf:"bytes,8,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	// Id of the change that it undoes.
+	Reverts       string `protobuf:"bytes,9,opt,name=reverts,proto3" json:"reverts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2777,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2790,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Change) GetId() string {
@@ -2581,6 +2849,13 @@ func (x *Change) GetDelivery() *Delivery {
 	return nil
 }
 
+func (x *Change) GetReverts() string {
+	if x != nil {
+		return x.Reverts
+	}
+	return ""
+}
+
 // ChangedObject is one object in a change.
 type ChangedObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2593,14 +2868,20 @@ type ChangedObject struct {
 	// Hash of the body before; empty when created.
 	Before []byte `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
 	// Hash of the body after; empty when deleted.
-	After         []byte `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	After []byte `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	// Fields that differ. Only told by DiffChanges, and by writes with validate_only.
+	Fields []*ChangedField `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
+	// The fields were left out, because the answer is large.
+	FieldsOmitted bool `protobuf:"varint,7,opt,name=fields_omitted,json=fieldsOmitted,proto3" json:"fields_omitted,omitempty"`
+	// It was deleted because the set it belonged to doesn't name it any more.
+	Pruned        bool `protobuf:"varint,8,opt,name=pruned,proto3" json:"pruned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChangedObject) Reset() {
 	*x = ChangedObject{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2612,7 +2893,7 @@ func (x *ChangedObject) String() string {
 func (*ChangedObject) ProtoMessage() {}
 
 func (x *ChangedObject) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2625,7 +2906,7 @@ func (x *ChangedObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedObject.ProtoReflect.Descriptor instead.
 func (*ChangedObject) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ChangedObject) GetKind() string {
@@ -2663,6 +2944,100 @@ func (x *ChangedObject) GetAfter() []byte {
 	return nil
 }
 
+func (x *ChangedObject) GetFields() []*ChangedField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *ChangedObject) GetFieldsOmitted() bool {
+	if x != nil {
+		return x.FieldsOmitted
+	}
+	return false
+}
+
+func (x *ChangedObject) GetPruned() bool {
+	if x != nil {
+		return x.Pruned
+	}
+	return false
+}
+
+// ChangedField is one field in which an object differs.
+type ChangedField struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its path, for example spec.endpoints[0].url.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Its value before as JSON; empty when it wasn't set.
+	Before string `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	// Its value after as JSON; empty when it isn't set.
+	After string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	// It is secret: neither value is told.
+	Hidden        bool `protobuf:"varint,4,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangedField) Reset() {
+	*x = ChangedField{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangedField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangedField) ProtoMessage() {}
+
+func (x *ChangedField) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangedField.ProtoReflect.Descriptor instead.
+func (*ChangedField) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ChangedField) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ChangedField) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *ChangedField) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ChangedField) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
 // Delivery counts the connected data planes by their answer to a change.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2682,7 +3057,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +3069,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +3082,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Delivery) GetNodes() int32 {
@@ -2758,7 +3133,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +3145,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +3158,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -2815,7 +3190,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2827,7 +3202,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2840,7 +3215,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -2903,7 +3278,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3290,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3303,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Node) GetNode() string {
@@ -3057,7 +3432,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3444,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3457,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Rejected) GetKind() string {
@@ -3144,7 +3519,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3531,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3544,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Upstream) GetServer() string {
@@ -3209,7 +3584,7 @@ type GetInfoRequest struct {
 
 func (x *GetInfoRequest) Reset() {
 	*x = GetInfoRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3596,7 @@ func (x *GetInfoRequest) String() string {
 func (*GetInfoRequest) ProtoMessage() {}
 
 func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3609,7 @@ func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetInfoRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 // Info says who answers and as whom.
@@ -3258,7 +3633,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3645,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3658,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Info) GetVersion() string {
@@ -3335,11 +3710,12 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x1chopgate/admin/v1/admin.proto\x12\x10hopgate.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ehopgate/config/v1/config.proto\" \n" +
 	"\n" +
 	"GetRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"I\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"a\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"r\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06object\x18\x03 \x01(\tR\x06object\"r\n" +
 	"\x13ListServersResponse\x123\n" +
 	"\aservers\x18\x01 \x03(\v2\x19.hopgate.config.v1.ServerR\aservers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"r\n" +
@@ -3515,7 +3891,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"ObjectName\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\"\xf9\x01\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\"\xc0\x02\n" +
 	"\x13CreateChangeRequest\x122\n" +
 	"\aobjects\x18\x01 \x03(\v2\x18.hopgate.admin.v1.ObjectR\aobjects\x12:\n" +
 	"\tdeletions\x18\x02 \x03(\v2\x1c.hopgate.admin.v1.ObjectNameR\tdeletions\x12#\n" +
@@ -3523,9 +3899,31 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x14\n" +
-	"\x05owner\x18\x06 \x01(\tR\x05owner\"\"\n" +
+	"\x05owner\x18\x06 \x01(\tR\x05owner\x12\x10\n" +
+	"\x03set\x18\a \x01(\tR\x03set\x12\x14\n" +
+	"\x05prune\x18\b \x01(\bR\x05prune\x12\x1d\n" +
+	"\n" +
+	"prune_many\x18\t \x01(\bR\tpruneMany\"\x99\x01\n" +
+	"\x13RevertChangeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"t\n" +
+	"\x12DiffChangesRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\x9c\x01\n" +
+	"\x13DiffChangesResponse\x129\n" +
+	"\aobjects\x18\x01 \x03(\v2\x1f.hopgate.admin.v1.ChangedObjectR\aobjects\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\"\"\n" +
 	"\x10GetChangeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xab\x02\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xc5\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
@@ -3534,13 +3932,22 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\aobjects\x18\x05 \x03(\v2\x1f.hopgate.admin.v1.ChangedObjectR\aobjects\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\x03R\brevision\x12 \n" +
 	"\vtraceparent\x18\a \x01(\tR\vtraceparent\x126\n" +
-	"\bdelivery\x18\b \x01(\v2\x1a.hopgate.admin.v1.DeliveryR\bdelivery\"}\n" +
+	"\bdelivery\x18\b \x01(\v2\x1a.hopgate.admin.v1.DeliveryR\bdelivery\x12\x18\n" +
+	"\areverts\x18\t \x01(\tR\areverts\"\xf4\x01\n" +
 	"\rChangedObject\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
 	"\x06before\x18\x04 \x01(\fR\x06before\x12\x14\n" +
-	"\x05after\x18\x05 \x01(\fR\x05after\"\xa8\x01\n" +
+	"\x05after\x18\x05 \x01(\fR\x05after\x126\n" +
+	"\x06fields\x18\x06 \x03(\v2\x1e.hopgate.admin.v1.ChangedFieldR\x06fields\x12%\n" +
+	"\x0efields_omitted\x18\a \x01(\bR\rfieldsOmitted\x12\x16\n" +
+	"\x06pruned\x18\b \x01(\bR\x06pruned\"h\n" +
+	"\fChangedField\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x16\n" +
+	"\x06hidden\x18\x04 \x01(\bR\x06hidden\"\xa8\x01\n" +
 	"\bDelivery\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x05R\aapplied\x12\x1a\n" +
@@ -3590,7 +3997,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x12\n" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x18\n" +
-	"\areplica\x18\x06 \x01(\tR\areplica2\xf9\x1c\n" +
+	"\areplica\x18\x06 \x01(\tR\areplica2\xa6\x1e\n" +
 	"\fAdminService\x12D\n" +
 	"\tGetServer\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x19.hopgate.config.v1.Server\x12S\n" +
 	"\vListServers\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListServersResponse\x12J\n" +
@@ -3640,7 +4047,9 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rDeleteToolset\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12O\n" +
 	"\fCreateChange\x12%.hopgate.admin.v1.CreateChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12I\n" +
 	"\tGetChange\x12\".hopgate.admin.v1.GetChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12S\n" +
-	"\vListChanges\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListChangesResponse\x12O\n" +
+	"\vListChanges\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListChangesResponse\x12Z\n" +
+	"\vDiffChanges\x12$.hopgate.admin.v1.DiffChangesRequest\x1a%.hopgate.admin.v1.DiffChangesResponse\x12O\n" +
+	"\fRevertChange\x12%.hopgate.admin.v1.RevertChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12O\n" +
 	"\tListNodes\x12\x1d.hopgate.admin.v1.ListRequest\x1a#.hopgate.admin.v1.ListNodesResponse\x12C\n" +
 	"\aGetInfo\x12 .hopgate.admin.v1.GetInfoRequest\x1a\x16.hopgate.admin.v1.InfoB?Z=github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1;adminv1b\x06proto3"
 
@@ -3656,7 +4065,7 @@ func file_hopgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hopgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*GetRequest)(nil),                    // 0: hopgate.admin.v1.GetRequest
 	(*ListRequest)(nil),                   // 1: hopgate.admin.v1.ListRequest
@@ -3689,179 +4098,189 @@ var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*Object)(nil),                        // 28: hopgate.admin.v1.Object
 	(*ObjectName)(nil),                    // 29: hopgate.admin.v1.ObjectName
 	(*CreateChangeRequest)(nil),           // 30: hopgate.admin.v1.CreateChangeRequest
-	(*GetChangeRequest)(nil),              // 31: hopgate.admin.v1.GetChangeRequest
-	(*Change)(nil),                        // 32: hopgate.admin.v1.Change
-	(*ChangedObject)(nil),                 // 33: hopgate.admin.v1.ChangedObject
-	(*Delivery)(nil),                      // 34: hopgate.admin.v1.Delivery
-	(*ListChangesResponse)(nil),           // 35: hopgate.admin.v1.ListChangesResponse
-	(*ListNodesResponse)(nil),             // 36: hopgate.admin.v1.ListNodesResponse
-	(*Node)(nil),                          // 37: hopgate.admin.v1.Node
-	(*Rejected)(nil),                      // 38: hopgate.admin.v1.Rejected
-	(*Upstream)(nil),                      // 39: hopgate.admin.v1.Upstream
-	(*GetInfoRequest)(nil),                // 40: hopgate.admin.v1.GetInfoRequest
-	(*Info)(nil),                          // 41: hopgate.admin.v1.Info
-	(*v1.Server)(nil),                     // 42: hopgate.config.v1.Server
-	(*v1.ApiKey)(nil),                     // 43: hopgate.config.v1.ApiKey
-	(*v1.Settings)(nil),                   // 44: hopgate.config.v1.Settings
-	(*fieldmaskpb.FieldMask)(nil),         // 45: google.protobuf.FieldMask
-	(*v1.Ingress)(nil),                    // 46: hopgate.config.v1.Ingress
-	(*v1.Team)(nil),                       // 47: hopgate.config.v1.Team
-	(*v1.IdentityProvider)(nil),           // 48: hopgate.config.v1.IdentityProvider
-	(*v1.Secret)(nil),                     // 49: hopgate.config.v1.Secret
-	(*v1.Toolset)(nil),                    // 50: hopgate.config.v1.Toolset
-	(*timestamppb.Timestamp)(nil),         // 51: google.protobuf.Timestamp
-	(*v1.Refusal)(nil),                    // 52: hopgate.config.v1.Refusal
+	(*RevertChangeRequest)(nil),           // 31: hopgate.admin.v1.RevertChangeRequest
+	(*DiffChangesRequest)(nil),            // 32: hopgate.admin.v1.DiffChangesRequest
+	(*DiffChangesResponse)(nil),           // 33: hopgate.admin.v1.DiffChangesResponse
+	(*GetChangeRequest)(nil),              // 34: hopgate.admin.v1.GetChangeRequest
+	(*Change)(nil),                        // 35: hopgate.admin.v1.Change
+	(*ChangedObject)(nil),                 // 36: hopgate.admin.v1.ChangedObject
+	(*ChangedField)(nil),                  // 37: hopgate.admin.v1.ChangedField
+	(*Delivery)(nil),                      // 38: hopgate.admin.v1.Delivery
+	(*ListChangesResponse)(nil),           // 39: hopgate.admin.v1.ListChangesResponse
+	(*ListNodesResponse)(nil),             // 40: hopgate.admin.v1.ListNodesResponse
+	(*Node)(nil),                          // 41: hopgate.admin.v1.Node
+	(*Rejected)(nil),                      // 42: hopgate.admin.v1.Rejected
+	(*Upstream)(nil),                      // 43: hopgate.admin.v1.Upstream
+	(*GetInfoRequest)(nil),                // 44: hopgate.admin.v1.GetInfoRequest
+	(*Info)(nil),                          // 45: hopgate.admin.v1.Info
+	(*v1.Server)(nil),                     // 46: hopgate.config.v1.Server
+	(*v1.ApiKey)(nil),                     // 47: hopgate.config.v1.ApiKey
+	(*v1.Settings)(nil),                   // 48: hopgate.config.v1.Settings
+	(*fieldmaskpb.FieldMask)(nil),         // 49: google.protobuf.FieldMask
+	(*v1.Ingress)(nil),                    // 50: hopgate.config.v1.Ingress
+	(*v1.Team)(nil),                       // 51: hopgate.config.v1.Team
+	(*v1.IdentityProvider)(nil),           // 52: hopgate.config.v1.IdentityProvider
+	(*v1.Secret)(nil),                     // 53: hopgate.config.v1.Secret
+	(*v1.Toolset)(nil),                    // 54: hopgate.config.v1.Toolset
+	(*timestamppb.Timestamp)(nil),         // 55: google.protobuf.Timestamp
+	(*v1.Refusal)(nil),                    // 56: hopgate.config.v1.Refusal
 }
 var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
-	42, // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
-	43, // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
-	44, // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
-	42, // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
-	42, // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
-	45, // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	43, // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	43, // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	45, // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	44, // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	44, // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	45, // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	46, // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
-	46, // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	46, // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	45, // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
-	47, // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
-	47, // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
-	47, // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
-	45, // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	48, // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
-	48, // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	48, // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	45, // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	49, // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
-	49, // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	49, // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	45, // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
-	50, // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
-	50, // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	50, // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	45, // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	42, // 32: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
-	43, // 33: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
-	44, // 34: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
-	46, // 35: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
-	47, // 36: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
-	48, // 37: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	49, // 38: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
-	50, // 39: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
-	28, // 40: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
-	29, // 41: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
-	51, // 42: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	33, // 43: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
-	34, // 44: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
-	52, // 45: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
-	32, // 46: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
-	37, // 47: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
-	51, // 48: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
-	38, // 49: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
-	39, // 50: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
-	51, // 51: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
-	51, // 52: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
-	51, // 53: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
-	0,  // 54: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 55: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
-	5,  // 56: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
-	6,  // 57: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
-	26, // 58: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 59: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 60: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
-	7,  // 61: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
-	8,  // 62: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
-	26, // 63: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 64: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 65: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
-	9,  // 66: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
-	10, // 67: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
-	26, // 68: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 69: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 70: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
-	12, // 71: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
-	13, // 72: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
-	26, // 73: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 74: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 75: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
-	15, // 76: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
-	16, // 77: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
-	26, // 78: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 79: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 80: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
-	18, // 81: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
-	19, // 82: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
-	26, // 83: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 84: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 85: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
-	21, // 86: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
-	22, // 87: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
-	26, // 88: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
-	0,  // 89: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
-	1,  // 90: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
-	24, // 91: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
-	25, // 92: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
-	26, // 93: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
-	30, // 94: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
-	31, // 95: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
-	1,  // 96: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
-	1,  // 97: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
-	40, // 98: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
-	42, // 99: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
-	2,  // 100: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
-	42, // 101: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
-	42, // 102: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
-	27, // 103: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
-	43, // 104: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
-	3,  // 105: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
-	43, // 106: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
-	43, // 107: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
-	27, // 108: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
-	44, // 109: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
-	4,  // 110: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
-	44, // 111: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
-	44, // 112: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
-	27, // 113: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
-	46, // 114: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
-	11, // 115: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
-	46, // 116: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
-	46, // 117: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
-	27, // 118: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
-	47, // 119: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
-	14, // 120: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
-	47, // 121: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
-	47, // 122: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
-	27, // 123: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
-	48, // 124: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	17, // 125: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
-	48, // 126: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	48, // 127: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	27, // 128: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
-	49, // 129: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
-	20, // 130: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
-	49, // 131: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
-	49, // 132: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
-	27, // 133: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
-	50, // 134: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
-	23, // 135: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
-	50, // 136: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
-	50, // 137: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
-	27, // 138: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
-	32, // 139: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
-	32, // 140: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
-	35, // 141: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
-	36, // 142: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
-	41, // 143: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
-	99, // [99:144] is the sub-list for method output_type
-	54, // [54:99] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	46,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
+	47,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
+	48,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
+	46,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
+	46,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
+	49,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	47,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	47,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	49,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	48,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	49,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	50,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
+	50,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	50,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	49,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
+	51,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
+	51,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
+	51,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
+	49,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	52,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
+	52,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	52,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	49,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	53,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
+	53,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	53,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	49,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
+	54,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
+	54,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	54,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	49,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	46,  // 32: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
+	47,  // 33: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
+	48,  // 34: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
+	50,  // 35: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
+	51,  // 36: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
+	52,  // 37: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	53,  // 38: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
+	54,  // 39: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
+	28,  // 40: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
+	29,  // 41: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
+	36,  // 42: hopgate.admin.v1.DiffChangesResponse.objects:type_name -> hopgate.admin.v1.ChangedObject
+	55,  // 43: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	36,  // 44: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
+	38,  // 45: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
+	37,  // 46: hopgate.admin.v1.ChangedObject.fields:type_name -> hopgate.admin.v1.ChangedField
+	56,  // 47: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
+	35,  // 48: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
+	41,  // 49: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
+	55,  // 50: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
+	42,  // 51: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
+	43,  // 52: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
+	55,  // 53: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
+	55,  // 54: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
+	55,  // 55: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
+	0,   // 56: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 57: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
+	5,   // 58: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
+	6,   // 59: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
+	26,  // 60: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 61: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 62: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
+	7,   // 63: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
+	8,   // 64: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
+	26,  // 65: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 66: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 67: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
+	9,   // 68: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
+	10,  // 69: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
+	26,  // 70: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 71: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 72: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
+	12,  // 73: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
+	13,  // 74: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
+	26,  // 75: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 76: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 77: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
+	15,  // 78: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
+	16,  // 79: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
+	26,  // 80: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 81: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 82: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
+	18,  // 83: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
+	19,  // 84: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
+	26,  // 85: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 86: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 87: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
+	21,  // 88: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
+	22,  // 89: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
+	26,  // 90: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 91: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 92: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
+	24,  // 93: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
+	25,  // 94: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
+	26,  // 95: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
+	30,  // 96: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
+	34,  // 97: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
+	1,   // 98: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
+	32,  // 99: hopgate.admin.v1.AdminService.DiffChanges:input_type -> hopgate.admin.v1.DiffChangesRequest
+	31,  // 100: hopgate.admin.v1.AdminService.RevertChange:input_type -> hopgate.admin.v1.RevertChangeRequest
+	1,   // 101: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
+	44,  // 102: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
+	46,  // 103: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
+	2,   // 104: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
+	46,  // 105: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
+	46,  // 106: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
+	27,  // 107: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
+	47,  // 108: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
+	3,   // 109: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
+	47,  // 110: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
+	47,  // 111: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
+	27,  // 112: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
+	48,  // 113: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
+	4,   // 114: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
+	48,  // 115: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
+	48,  // 116: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
+	27,  // 117: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
+	50,  // 118: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
+	11,  // 119: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
+	50,  // 120: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
+	50,  // 121: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
+	27,  // 122: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
+	51,  // 123: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
+	14,  // 124: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
+	51,  // 125: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
+	51,  // 126: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
+	27,  // 127: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
+	52,  // 128: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	17,  // 129: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
+	52,  // 130: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	52,  // 131: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	27,  // 132: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
+	53,  // 133: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
+	20,  // 134: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
+	53,  // 135: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
+	53,  // 136: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
+	27,  // 137: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
+	54,  // 138: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
+	23,  // 139: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
+	54,  // 140: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
+	54,  // 141: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
+	27,  // 142: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
+	35,  // 143: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
+	35,  // 144: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
+	39,  // 145: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
+	33,  // 146: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
+	35,  // 147: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
+	40,  // 148: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
+	45,  // 149: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
+	103, // [103:150] is the sub-list for method output_type
+	56,  // [56:103] is the sub-list for method input_type
+	56,  // [56:56] is the sub-list for extension type_name
+	56,  // [56:56] is the sub-list for extension extendee
+	0,   // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_admin_v1_admin_proto_init() }
@@ -3885,7 +4304,7 @@ func file_hopgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_admin_v1_admin_proto_rawDesc), len(file_hopgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

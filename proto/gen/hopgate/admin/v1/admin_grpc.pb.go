@@ -68,6 +68,8 @@ const (
 	AdminService_CreateChange_FullMethodName           = "/hopgate.admin.v1.AdminService/CreateChange"
 	AdminService_GetChange_FullMethodName              = "/hopgate.admin.v1.AdminService/GetChange"
 	AdminService_ListChanges_FullMethodName            = "/hopgate.admin.v1.AdminService/ListChanges"
+	AdminService_DiffChanges_FullMethodName            = "/hopgate.admin.v1.AdminService/DiffChanges"
+	AdminService_RevertChange_FullMethodName           = "/hopgate.admin.v1.AdminService/RevertChange"
 	AdminService_ListNodes_FullMethodName              = "/hopgate.admin.v1.AdminService/ListNodes"
 	AdminService_GetInfo_FullMethodName                = "/hopgate.admin.v1.AdminService/GetInfo"
 )
@@ -162,8 +164,13 @@ type AdminServiceClient interface {
 	CreateChange(ctx context.Context, in *CreateChangeRequest, opts ...grpc.CallOption) (*Change, error)
 	// GetChange returns one change record with the fleet's answers to it.
 	GetChange(ctx context.Context, in *GetChangeRequest, opts ...grpc.CallOption) (*Change, error)
-	// ListChanges pages through the change records, newest first.
+	// ListChanges pages through the change records, newest first; with an object, through those that touched it.
 	ListChanges(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
+	// DiffChanges compares the config at two points of its history, object by object.
+	DiffChanges(ctx context.Context, in *DiffChangesRequest, opts ...grpc.CallOption) (*DiffChangesResponse, error)
+	// RevertChange makes a new change that undoes an earlier one: the objects it touched are as they were before it, and no others. It is
+	// ABORTED (HTTP 412) with their names when some of them were changed since, unless forced.
+	RevertChange(ctx context.Context, in *RevertChangeRequest, opts ...grpc.CallOption) (*Change, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	// GetInfo says who answers and as whom the caller was recognised.
@@ -608,6 +615,26 @@ func (c *adminServiceClient) ListChanges(ctx context.Context, in *ListRequest, o
 	return out, nil
 }
 
+func (c *adminServiceClient) DiffChanges(ctx context.Context, in *DiffChangesRequest, opts ...grpc.CallOption) (*DiffChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffChangesResponse)
+	err := c.cc.Invoke(ctx, AdminService_DiffChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RevertChange(ctx context.Context, in *RevertChangeRequest, opts ...grpc.CallOption) (*Change, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Change)
+	err := c.cc.Invoke(ctx, AdminService_RevertChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNodesResponse)
@@ -718,8 +745,13 @@ type AdminServiceServer interface {
 	CreateChange(context.Context, *CreateChangeRequest) (*Change, error)
 	// GetChange returns one change record with the fleet's answers to it.
 	GetChange(context.Context, *GetChangeRequest) (*Change, error)
-	// ListChanges pages through the change records, newest first.
+	// ListChanges pages through the change records, newest first; with an object, through those that touched it.
 	ListChanges(context.Context, *ListRequest) (*ListChangesResponse, error)
+	// DiffChanges compares the config at two points of its history, object by object.
+	DiffChanges(context.Context, *DiffChangesRequest) (*DiffChangesResponse, error)
+	// RevertChange makes a new change that undoes an earlier one: the objects it touched are as they were before it, and no others. It is
+	// ABORTED (HTTP 412) with their names when some of them were changed since, unless forced.
+	RevertChange(context.Context, *RevertChangeRequest) (*Change, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error)
 	// GetInfo says who answers and as whom the caller was recognised.
@@ -862,6 +894,12 @@ func (UnimplementedAdminServiceServer) GetChange(context.Context, *GetChangeRequ
 }
 func (UnimplementedAdminServiceServer) ListChanges(context.Context, *ListRequest) (*ListChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
+}
+func (UnimplementedAdminServiceServer) DiffChanges(context.Context, *DiffChangesRequest) (*DiffChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffChanges not implemented")
+}
+func (UnimplementedAdminServiceServer) RevertChange(context.Context, *RevertChangeRequest) (*Change, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevertChange not implemented")
 }
 func (UnimplementedAdminServiceServer) ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
@@ -1664,6 +1702,42 @@ func _AdminService_ListChanges_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_DiffChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DiffChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DiffChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DiffChanges(ctx, req.(*DiffChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RevertChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevertChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RevertChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RevertChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RevertChange(ctx, req.(*RevertChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListNodes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRequest)
 	if err := dec(in); err != nil {
@@ -1878,6 +1952,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChanges",
 			Handler:    _AdminService_ListChanges_Handler,
+		},
+		{
+			MethodName: "DiffChanges",
+			Handler:    _AdminService_DiffChanges_Handler,
+		},
+		{
+			MethodName: "RevertChange",
+			Handler:    _AdminService_RevertChange_Handler,
 		},
 		{
 			MethodName: "ListNodes",

@@ -2670,7 +2670,9 @@ type ObjectMeta struct {
 	// The change that last touched it.
 	Change string `protobuf:"bytes,6,opt,name=change,proto3" json:"change,omitempty"`
 	// Set when a file owns the object: it is then read-only by API, and this names the file.
-	Owner         string `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The set that the object was applied with, if any: applied again without the object, that set deletes it.
+	Set           string `protobuf:"bytes,8,opt,name=set,proto3" json:"set,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2750,6 +2752,13 @@ func (x *ObjectMeta) GetChange() string {
 func (x *ObjectMeta) GetOwner() string {
 	if x != nil {
 		return x.Owner
+	}
+	return ""
+}
+
+func (x *ObjectMeta) GetSet() string {
+	if x != nil {
+		return x.Set
 	}
 	return ""
 }
@@ -3161,7 +3170,7 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x06secret\x18\x02 \x01(\fR\x06secret\x12\x18\n" +
 	"\asealing\x18\x03 \x01(\bR\asealing\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xfa\x01\n" +
+	"createTime\"\x8c\x02\n" +
 	"\n" +
 	"ObjectMeta\x12\x12\n" +
 	"\x04etag\x18\x01 \x01(\tR\x04etag\x12\x10\n" +
@@ -3174,7 +3183,8 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x16\n" +
 	"\x06change\x18\x06 \x01(\tR\x06change\x12\x14\n" +
-	"\x05owner\x18\a \x01(\tR\x05owner\"\xae\x01\n" +
+	"\x05owner\x18\a \x01(\tR\x05owner\x12\x10\n" +
+	"\x03set\x18\b \x01(\tR\x03set\"\xae\x01\n" +
 	"\fObjectStatus\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x05R\aapplied\x12\x16\n" +
 	"\x06warned\x18\x02 \x01(\x05R\x06warned\x12\x1a\n" +
