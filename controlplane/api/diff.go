@@ -98,8 +98,9 @@ func (s *service) fill(ctx context.Context, out *span, oldest string, newest *st
 	if newest.ID == oldest {
 		return nil
 	}
+	var seen looked
 	out.add(newest)
-	seen := 1
+	seen.at(newest)
 	for rec, err := range s.before(ctx, newest.ID) {
 		if err != nil {
 			return err
@@ -107,10 +108,12 @@ func (s *service) fill(ctx context.Context, out *span, oldest string, newest *st
 		if rec.ID <= oldest {
 			return nil
 		}
-		if seen++; seen > historyMost {
-			return status.Errorf(codes.FailedPrecondition, "more than %d changes lie between; choose points that are nearer to each other", historyMost)
+		if seen.enough() {
+			return status.Errorf(codes.FailedPrecondition, "too many changes lie between: at most %d are compared, of %d objects in all; choose points that are nearer to each other",
+				historyMost, historyObjects)
 		}
 		out.add(rec)
+		seen.at(rec)
 	}
 	return nil
 }

@@ -16,30 +16,48 @@ import (
 )
 
 const (
-	// historyStep is how many records are read from the store at a time.
-	historyStep = 500
-	// historyMost bounds the records that one call looks at.
-	historyMost = 10_000
+	// historyFirst is how many records are read from the store first, and historyStep how many at most at a time.
+	historyFirst = 20
+	historyStep  = 500
+	// historyPart is about how many objects all records that are read at a time may name: a change may name thousands.
+	historyPart = 20_000
+	// historyMost and historyObjects bound the records that one call looks at, and the objects that all these name.
+	historyMost    = 10_000
+	historyObjects = 500_000
 )
+
+// looked is how much of the history a call has looked at.
+type looked struct{ records, objects int }
+
+// enough says whether a call must look at no more.
+func (l *looked) enough() bool { return l.records >= historyMost || l.objects >= historyObjects }
+
+func (l *looked) at(rec *store.ChangeRecord) {
+	l.records++
+	l.objects += len(rec.Objects)
+}
 
 // before yields every record older than a change, newest first; an empty id is now.
 func (s *service) before(ctx context.Context, id string) iter.Seq2[*store.ChangeRecord, error] {
 	return func(yield func(*store.ChangeRecord, error) bool) {
-		for {
-			recs, err := s.cfg.Store.Changes(ctx, id, historyStep)
+		for step := historyFirst; ; {
+			recs, err := s.cfg.Store.Changes(ctx, id, step)
 			if err != nil {
 				yield(nil, fmt.Errorf("read the history: %w", err))
 				return
 			}
+			var part looked
 			for _, rec := range recs {
 				if !yield(rec, nil) {
 					return
 				}
 				id = rec.ID
+				part.at(rec)
 			}
-			if len(recs) < historyStep {
+			if len(recs) < step {
 				return
 			}
+			step = min(historyStep, 4*step, 1+historyPart*len(recs)/(part.objects+1))
 		}
 	}
 }
@@ -57,16 +75,17 @@ func (s *service) changesOf(ctx context.Context, r *adminv1.ListRequest) (*admin
 		return nil, err
 	}
 	out := &adminv1.ListChangesResponse{}
-	seen, bytes := 0, 0
+	var seen looked
+	bytes := 0
 	for rec, err := range s.before(ctx, from) {
 		if err != nil {
 			return nil, refusal(err)
 		}
-		if seen == historyMost || len(out.GetChanges()) == n || bytes > pageBytes {
+		if seen.enough() || len(out.GetChanges()) == n || bytes > pageBytes {
 			out.NextPageToken = token{list, from}.String()
 			break
 		}
-		if seen++; touches(rec, key) {
+		if seen.at(rec); touches(rec, key) {
 			c := changeOf(rec)
 			bytes += proto.Size(c)
 			out.Changes = append(out.Changes, c)

@@ -125,19 +125,18 @@ func (s *service) ListChanges(ctx context.Context, r *adminv1.ListRequest) (*adm
 	if err != nil {
 		return nil, err
 	}
-	recs, err := s.cfg.Store.Changes(ctx, before, n+1)
-	if err != nil {
-		return nil, refusal(err)
-	}
 	out := &adminv1.ListChangesResponse{}
-	bytes := 0
-	for i, rec := range recs {
+	bytes, last := 0, ""
+	for rec, err := range s.before(ctx, before) {
+		if err != nil {
+			return nil, refusal(err)
+		}
 		c := changeOf(rec)
-		if bytes += proto.Size(c); i == n || i > 0 && bytes > pageBytes {
-			out.NextPageToken = token{kindChange, recs[i-1].ID}.String()
+		if bytes += proto.Size(c); len(out.GetChanges()) == n || last != "" && bytes > pageBytes {
+			out.NextPageToken = token{kindChange, last}.String()
 			break
 		}
-		out.Changes = append(out.Changes, c)
+		out.Changes, last = append(out.Changes, c), rec.ID
 	}
 	return out, nil
 }

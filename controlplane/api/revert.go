@@ -115,7 +115,7 @@ func (s *service) stillGone(ctx context.Context, rec *store.ChangeRecord, undone
 	if len(gone) == 0 {
 		return nil
 	}
-	seen := 0
+	var seen looked
 	for next, err := range s.before(ctx, "") {
 		if err != nil {
 			return err
@@ -123,9 +123,10 @@ func (s *service) stillGone(ctx context.Context, rec *store.ChangeRecord, undone
 		if next.ID <= rec.ID {
 			return nil
 		}
-		if seen++; seen > historyMost {
-			return status.Errorf(codes.FailedPrecondition, "more than %d changes were made since change %s: whether they touched the same objects isn't looked up; look at its diff, then force it", historyMost, rec.ID)
+		if seen.enough() {
+			return status.Errorf(codes.FailedPrecondition, "too many changes were made since change %s: whether they touched the same objects isn't looked up; look at its diff, then force it", rec.ID)
 		}
+		seen.at(next)
 		for _, c := range next.Objects {
 			if key := (confset.Key{Kind: c.Kind, Name: c.Name}); gone[key] {
 				return since([]touched{{key, "by change " + next.ID}})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/oklog/ulid/v2"
+
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
@@ -41,6 +43,10 @@ func page(r *adminv1.ListRequest, list string) (n int, after string, err error) 
 		return n, "", nil
 	}
 	t, ok := parseToken(r.GetPageToken())
+	if ok && strings.HasPrefix(t.list, kindChange) {
+		_, err := ulid.ParseStrict(t.after)
+		ok = err == nil
+	}
 	if !ok {
 		return 0, "", invalidField("page_token", "isn't a token of this API", "send next_page_token of the page before as it came")
 	}

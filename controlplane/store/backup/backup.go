@@ -22,7 +22,9 @@ package backup
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Format is the format that this version writes, and the only one it reads.
@@ -58,6 +60,11 @@ type Header struct {
 func (h *Header) check() error {
 	if h.Epoch == "" || h.Revision < 1 || h.Objects < 0 || h.Time.IsZero() {
 		return fmt.Errorf("%w: its header lacks epoch, revision, time or objects", ErrDamaged)
+	}
+	for _, text := range append([]string{h.Program, h.Epoch}, h.KEKs...) { // which is shown to whoever looks into the file
+		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return fmt.Errorf("%w: its header holds what can't be printed", ErrDamaged)
+		}
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ func TestWhatIsWrongWithAFileIsSaid(t *testing.T) {
 		"doesn't begin":       "PK\x03\x04 something else",
 		"has format 2":        "hopgate store snapshot 2\n{}\n",
 		"lacks epoch":         "hopgate store snapshot 1\n{}\n",
+		"can't be printed":    "hopgate store snapshot 1\n" + strings.Replace(header, "dev", `\u001b[2J`, 1) + "\x00\x00",
 		"header is no JSON":   "hopgate store snapshot 1\n{\n",
 		"a line is too long":  "hopgate store snapshot 1\n" + strings.Repeat(" ", 1<<17),
 		"a record is too":     "hopgate store snapshot 1\n" + header + "\xff\xff\xff\xff\x0f",
