@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
@@ -151,14 +150,16 @@ func (p *Plane) barred() [][32]byte {
 
 func (p *Plane) newStream() error {
 	cfg := stream.Config{Barred: p.barred(), Views: p.views, Fleet: p.fleet, Shares: p.shares, Replica: p.cfg.Replica, Registerer: p.cfg.Registry, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
-	opts := stream.ServerOptions()
 	if p.cfg.SyncTLS != nil {
 		cfg.Identify = stream.FromCertificate
-		opts = append(opts, grpc.Creds(credentials.NewTLS(p.cfg.SyncTLS)))
 	}
 	var err error
 	if p.stream, err = stream.New(cfg); err != nil {
 		return err
+	}
+	opts := stream.ServerOptions()
+	if p.cfg.SyncTLS != nil {
+		opts = append(opts, grpc.Creds(p.stream.Credentials(p.cfg.SyncTLS)))
 	}
 	p.grpc = grpc.NewServer(opts...)
 	syncv1.RegisterSyncServiceServer(p.grpc, p.stream)

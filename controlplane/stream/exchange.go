@@ -16,6 +16,7 @@ type flight struct {
 	began  time.Time
 	sentAt time.Time // zero: not wholly handed to the connection
 	push   *push     // nil: it carries no change
+	end    int       // bytes handed over with its last message
 
 	catchUp bool // the stream is younger than the change
 }
@@ -73,14 +74,13 @@ func (s *session) update(v *view.View, u *view.Update) {
 	s.nonce++
 	s.late = nil
 	s.flight = &flight{view: v, full: u.Full, nonce: s.nonce, began: time.Now(), catchUp: v.Since.Before(s.began)}
-	for _, shared := range u.Parts {
-		// Objects are shared by all streams; the rest is small.
-		part := &syncv1.Update{Nonce: s.nonce, More: shared.More, Full: shared.Full, Upserts: shared.Upserts, Removals: shared.Removals,
-			Digest: shared.Digest, Revision: shared.Revision, Epoch: shared.Epoch}
-		if !part.More && !part.Full {
-			s.flight.push = s.server.trace(s, v, part)
+	last := len(u.Parts) - 1
+	for i := range u.Parts {
+		m := message{update: u, part: i, nonce: s.nonce}
+		if i == last && !u.Full {
+			s.flight.push, m.trace = s.server.trace(s, v)
 		}
-		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Update{Update: part}})
+		s.queue = append(s.queue, m)
 	}
 }
 
@@ -91,7 +91,6 @@ func (s *session) answer(a *syncv1.Ack) {
 		s.greeted(a)
 	case f != nil && f.nonce == a.GetNonce():
 		s.flight = nil
-		s.timer.Stop()
 		s.settle(f, a)
 	case s.late != nil && s.late.nonce == a.GetNonce():
 		s.settle(s.late, a)
@@ -132,6 +131,9 @@ func (s *session) settle(f *flight, a *syncv1.Ack) {
 }
 
 func (s *session) took(f *flight, a *syncv1.Ack) outcome {
+	if f.view != s.greeting { // else the digest, which it heard in the Welcome, doesn't show that it has read the update
+		s.proven = max(s.proven, f.end)
+	}
 	s.held = held{epoch: f.view.Epoch, digest: a.GetDigest(), revision: f.view.Revision}
 	s.late, s.suspect, s.greeting = nil, nil, nil
 	s.member.Applied(f.view, a, f.full)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -13,15 +15,17 @@ const (
 	mostReceive = 1 << 20
 )
 
-// ServerOptions returns how a gRPC server with this service should be made: fixed windows (dynamic ones cost half of the CPU of a push), small
-// buffers per connection, dead peers noticed within 30 s, and connections that end after 30 minutes, ten percent more or less, so that
-// data planes spread over replicas again. No interceptor: a span or log line per stream would last for hours.
+// ServerOptions returns how a gRPC server with this service must be made: with the codec that lets streams share what is encoded, fixed
+// windows (dynamic ones cost half of the CPU of a push), small buffers per connection, dead peers noticed within 30 s, and connections that
+// end after 30 minutes, ten percent more or less, so that data planes spread over replicas again. No interceptor: a span or log line per
+// stream would last for hours.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(4 << 10),
-		grpc.WriteBufferSize(16 << 10),
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
+		grpc.ReadBufferSize(0),        // TLS has a buffer of its own
+		grpc.WriteBufferSize(4 << 10), // all streams hold one at once while a change leaves
 		grpc.MaxRecvMsgSize(mostReceive),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: 20 * time.Second, Timeout: 10 * time.Second,

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/attr"
@@ -19,6 +20,7 @@ import (
 const (
 	slowestMost  = 50  // ack spans of answers that were fine: the slowest
 	rejectedMost = 200 // ack spans of the others
+	toldMost     = 64  // revisions for which it is kept what a push tells of its changes
 )
 
 // crowd is the streams of one scope and the push that is under way in it. The server's mu guards it.
@@ -35,12 +37,15 @@ type push struct {
 	ctx    context.Context
 	expiry *time.Timer
 
+	traceparent string
+
 	mu      sync.Mutex
 	ended   bool
 	waiting int // streams of the scope that haven't answered
 	counts  map[outcome]int
 	slowest []answer
 	failed  []answer
+	told    map[int64][]byte // by revision that a data plane stood at
 }
 
 // answer is one ack.
@@ -84,21 +89,51 @@ func (s *Server) pass(sess *session, v *view.View) {
 	}
 }
 
-// trace lets a part carry the trace of the changes in it, and returns the push it belongs to; nil when there is no change in it.
-func (s *Server) trace(sess *session, v *view.View, last *syncv1.Update) *push {
-	changes := v.ChangesAfter(sess.held.revision)
-	if len(changes) == 0 || len(v.Changes) == 0 || sess.held.epoch != v.Epoch {
-		return nil
+// trace returns the push that an update to a view belongs to, and the fields of its last part that tell of the changes in it, encoded; nil when
+// there is no change in it.
+func (s *Server) trace(sess *session, v *view.View) (*push, []byte) {
+	if len(v.Changes) == 0 || sess.held.epoch != v.Epoch {
+		return nil, nil
+	}
+	newest := v.Changes[len(v.Changes)-1]
+	if newest.Revision <= sess.held.revision && len(v.ChangesAfter(sess.held.revision)) == 0 {
+		return nil, nil
 	}
 	p := s.pushOf(sess.joined.Scope, v)
-	last.Traceparent = traceparent(p.ctx)
-	for _, c := range changes {
-		last.Changes = append(last.Changes, c.ID)
-		if c.ID != v.Changes[0].ID && c.Traceparent != "" {
-			last.Links = append(last.Links, c.Traceparent)
+	return p, p.tell(v, sess.held.revision)
+}
+
+// tell returns what a push to a data plane that stands at a revision says of its changes. Data planes stand at few revisions: it is made once
+// for each.
+func (p *push) tell(v *view.View, from int64) []byte {
+	if p.view != v {
+		return p.encode(v, from)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	told, ok := p.told[from]
+	if !ok {
+		told = p.encode(v, from)
+		if len(p.told) < toldMost {
+			p.told[from] = told
 		}
 	}
-	return p
+	return told
+}
+
+func (p *push) encode(v *view.View, from int64) []byte {
+	u := &syncv1.Update{Traceparent: p.traceparent}
+	for _, c := range v.ChangesAfter(from) {
+		u.Changes = append(u.Changes, c.ID)
+		if c.ID != v.Changes[0].ID && c.Traceparent != "" {
+			u.Links = append(u.Links, c.Traceparent)
+		}
+	}
+	b, err := proto.Marshal(u)
+	if err != nil { // a change that isn't text: the config counts, not what is told of it
+		return nil
+	}
+	return b
 }
 
 // pushOf returns the push of a view in a scope; the first stream starts it and ends the one before.
@@ -125,8 +160,9 @@ func (s *Server) newPush(scope view.Scope, v *view.View, streams int) *push {
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: sc}))
 		}
 	}
-	p := &push{server: s, view: v, waiting: streams, counts: map[outcome]int{}}
+	p := &push{server: s, view: v, waiting: streams, counts: map[outcome]int{}, told: map[int64][]byte{}}
 	p.ctx, p.span = s.tracer.Start(parent, attr.SpanPush+" "+scope.String(), opts...)
+	p.traceparent = traceparent(p.ctx)
 	p.expiry = time.AfterFunc(s.cfg.AckTimeout, p.end)
 	return p
 }
@@ -150,8 +186,8 @@ func (p *push) expect() {
 	p.waiting++
 }
 
-// hear takes in, once, the answer of a stream, or (without a node) that none will come. The push ends with the last one. Only the stream's own
-// goroutine calls it.
+// hear takes in, once, the answer of a stream, or (without a node) that none will come. The push ends with the last one. The session's mu is
+// held.
 func (p *push) hear(s *session, a answer) {
 	if p == nil || s.heard == p {
 		return

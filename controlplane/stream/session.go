@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,38 +20,43 @@ import (
 // helloTimeout bounds the wait for the first message.
 const helloTimeout = 10 * time.Second
 
-// session is one stream. Its fields below "owned by run" belong to the handler's goroutine; another one reads from the stream, and a third
-// one, only while there is something to send, writes to it. The handler itself never blocks on the stream: returning is what ends it.
+// session is one stream. What comes is handled where it is read, on one goroutine; the handler waits for everything else, since returning is
+// what ends a stream. Whoever has something to say sends it under mu when that can't block, and lets another goroutine do it otherwise.
 type session struct {
-	server   *Server
-	stream   syncv1.SyncService_SyncServer
-	received chan received
-	sent     chan error        // one slot
-	ends     chan error        // one slot: why the stream must end
-	moves    chan *syncv1.Move // one slot
-	wakes    chan struct{}     // one slot: there are shares to be told
-	done     chan struct{}     // closed when the handler returns
+	server *Server
+	stream syncv1.SyncService_SyncServer
+	first  chan received     // one slot: the hello
+	opened chan struct{}     // closed when what comes after the hello may be handled
+	ends   chan error        // one slot: why the stream must end
+	moves  chan *syncv1.Move // one slot
+	wakes  chan struct{}     // one slot: there are shares to be told
+	done   chan struct{}     // closed when the handler returns
+	timer  *time.Timer
 
 	// set by open
 	joined fleet.Joined
 	member *fleet.Member
 	shares *share.Member // nil: none are handed out
 	sub    *view.Subscription
+	began  time.Time
 
-	// owned by run
-	began    time.Time
+	mu       sync.Mutex // taken before that of the server
+	closed   bool       // guarded by mu, as all below
 	greeting *view.View // that of the Welcome, until the data plane said what stands against it
 	held     held
 	suspect  []byte // digest that the data plane will refuse; may be empty
 	nonce    uint64
-	queue    []*syncv1.SyncResponse // to be sent, in order
-	sending  bool
-	news     bool    // a view may be newer than what was offered
-	due      bool    // there are shares to be told
-	flight   *flight // unanswered update
-	late     *flight // refused update that may still be taken
-	heard    *push   // last push that knows how this stream took it
-	timer    *time.Timer
+	queue    []message // to be sent, in order
+	sending  bool      // by another goroutine
+	sent     int       // bytes handed over
+	proven   int       // of these the data plane has surely got so many
+	news     bool      // a view may be newer than what was offered
+	due      bool      // there are shares to be told
+	flight   *flight   // unanswered update
+	late     *flight   // refused update that may still be taken
+	heard    *push     // last push that knows how this stream took it
+	deadline time.Time // when the stream ends unless something happens; zero: never
+	armed    time.Time // when the timer fires; zero: it doesn't
 }
 
 // held is what the data plane holds.
@@ -73,23 +79,47 @@ type received struct {
 
 func newSession(s *Server, stream syncv1.SyncService_SyncServer) *session {
 	t := time.NewTimer(helloTimeout)
-	return &session{server: s, stream: stream, received: make(chan received), sent: make(chan error, 1), ends: make(chan error, 1),
+	return &session{server: s, stream: stream, first: make(chan received, 1), opened: make(chan struct{}), ends: make(chan error, 1),
 		moves: make(chan *syncv1.Move, 1), wakes: make(chan struct{}, 1), done: make(chan struct{}), timer: t}
 }
 
-// receive hands on what comes, until the stream or the handler ends.
+// receive handles what comes, until the stream or the handler ends.
 func (s *session) receive() {
-	for {
-		m, err := s.stream.Recv()
-		select {
-		case s.received <- received{m, err}:
-		case <-s.done:
-			return
-		}
-		if err != nil {
-			return
+	m, err := s.stream.Recv()
+	s.first <- received{m, err}
+	select {
+	case <-s.opened:
+	case <-s.done:
+		return
+	}
+	for err == nil {
+		if m, err = s.stream.Recv(); err == nil {
+			err = s.handle(m)
 		}
 	}
+	s.end(err)
+}
+
+// handle deals with one message and what follows from it.
+func (s *session) handle(m *syncv1.SyncRequest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errCut
+	}
+	if err := s.take(m); err != nil {
+		return err
+	}
+	s.advance()
+	return nil
+}
+
+// happen notes something and does what follows from it.
+func (s *session) happen(note func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	note()
+	s.advance()
 }
 
 // open waits for the hello and for the first view, then joins the fleet and queues the Welcome.
@@ -109,7 +139,7 @@ func (s *session) open() error {
 	s.suspect = h.GetSuspectDigest()
 	s.began, s.greeting = time.Now(), v
 	digest := v.Digest()
-	s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Welcome{Welcome: &syncv1.Welcome{
+	s.say(&syncv1.SyncResponse{Message: &syncv1.SyncResponse_Welcome{Welcome: &syncv1.Welcome{
 		Epoch: v.Epoch, Digest: digest[:], Revision: v.Revision, Replica: s.server.cfg.Replica, BarredSha256: s.server.barred()}}})
 	s.sub = s.server.cfg.Views.Subscribe(s.joined.Scope)
 	s.server.add(s)
@@ -127,7 +157,7 @@ func (s *Server) barred() (out [][]byte) {
 func (s *session) hello() (*syncv1.Hello, error) {
 	defer s.timer.Stop()
 	select {
-	case r := <-s.received:
+	case r := <-s.first:
 		if r.err != nil {
 			return nil, status.Error(codes.Canceled, "the stream ended before its hello")
 		}
@@ -143,6 +173,9 @@ func (s *session) hello() (*syncv1.Hello, error) {
 
 // close undoes open.
 func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 	s.timer.Stop()
 	s.sub.Close()
 	s.server.remove(s)
@@ -152,34 +185,26 @@ var errCut = status.Error(codes.Unavailable, "this control plane is shutting dow
 
 // run drives the session until the stream ends. It returns nil when the data plane closed it.
 func (s *session) run() error {
+	s.happen(func() {})
+	close(s.opened)
 	for {
-		s.advance()
-		if err := s.wait(); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
+		if err := s.wait(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
 }
 
-// wait takes in one thing that happened.
+// wait takes in one thing that happened, other than a message of the data plane.
 func (s *session) wait() error {
 	select {
 	case <-s.sub.C():
-		s.news = true
-	case r := <-s.received:
-		if r.err != nil {
-			return r.err
-		}
-		return s.take(r.msg)
-	case err := <-s.sent:
-		s.sending = false
-		return err
+		s.happen(func() { s.news = true })
 	case m := <-s.moves:
-		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Move{Move: m}})
+		s.happen(func() { s.say(&syncv1.SyncResponse{Message: &syncv1.SyncResponse_Move{Move: m}}) })
 	case <-s.wakes:
-		s.due = true
+		s.happen(func() { s.due = true })
 	case <-s.timer.C:
 		return s.stalled()
 	case err := <-s.ends:
@@ -209,54 +234,97 @@ func (s *session) take(m *syncv1.SyncRequest) error {
 	return nil
 }
 
-// advance starts what can be started: one message at a time, and no update before the last one was answered.
+// advance starts what can be started: one message at a time, and no update before the last one was answered; mu is held.
 func (s *session) advance() {
-	if s.sending {
-		return
-	}
-	if len(s.queue) == 0 && s.flight == nil && s.news {
-		s.news = false
-		s.offer()
-	}
-	if len(s.queue) == 0 && s.due { // not before: what waits in the ledger is merged there
-		s.due = false
-		s.takeShares()
-	}
-	if len(s.queue) > 0 {
+	for !s.sending && !s.closed {
+		if len(s.queue) == 0 && s.flight == nil && s.news {
+			s.news = false
+			s.offer()
+		}
+		if len(s.queue) == 0 && s.due { // not before: what waits in the ledger is merged there
+			s.due = false
+			s.takeShares()
+		}
+		if len(s.queue) == 0 {
+			s.queue = nil
+			s.rest()
+			return
+		}
 		m := s.queue[0]
 		s.queue = s.queue[1:]
-		s.sending = true
-		s.timer.Reset(s.server.cfg.SendTimeout)
-		s.server.wg.Go(func() { s.sent <- s.stream.Send(m) })
+		s.post(m)
+	}
+}
+
+// post sends a message; mu is held.
+func (s *session) post(m message) {
+	n := m.size()
+	s.sent += n
+	if s.sent-s.proven <= inlineMost {
+		s.posted(s.send(m))
 		return
 	}
-	s.queue = nil
-	s.rest()
+	s.sending = true
+	s.expire(time.Now().Add(s.server.cfg.SendTimeout))
+	s.server.wg.Go(func() {
+		err := s.send(m)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sending = false
+		if s.posted(err); err == nil {
+			s.advance()
+		}
+	})
+}
+
+// posted takes in how a send ended; mu is held.
+func (s *session) posted(err error) {
+	if err != nil {
+		s.closed = true
+		s.end(err)
+	}
 }
 
 // takeShares queues what the ledger has for this data plane.
 func (s *session) takeShares() {
 	for _, m := range s.shares.Take() {
-		s.queue = append(s.queue, &syncv1.SyncResponse{Message: &syncv1.SyncResponse_Shares{Shares: m}})
+		s.say(&syncv1.SyncResponse{Message: &syncv1.SyncResponse_Shares{Shares: m}})
 	}
 }
 
 // rest sets the timer for when nothing is being sent.
 func (s *session) rest() {
 	if s.flight == nil {
-		s.timer.Stop()
+		s.expire(time.Time{})
 		return
 	}
 	if s.flight.sentAt.IsZero() {
-		s.flight.sentAt = time.Now()
+		s.flight.sentAt, s.flight.end = time.Now(), s.sent
 		s.flight.observeSent(s.server)
 	}
-	s.timer.Reset(time.Until(s.flight.sentAt.Add(s.server.cfg.AckTimeout)))
+	s.expire(s.flight.sentAt.Add(s.server.cfg.AckTimeout))
 }
 
-// stalled says why the stream ends when the timer fires.
+// expire sets when the stream ends unless something happens; zero: not by itself. The timer is only ever set earlier: one that fires too early
+// is set anew, which costs less than setting it with every update; mu is held.
+func (s *session) expire(at time.Time) {
+	s.deadline = at
+	if !at.IsZero() && (s.armed.IsZero() || at.Before(s.armed)) {
+		s.armed = at
+		s.timer.Reset(time.Until(at))
+	}
+}
+
+// stalled says why the stream ends when the timer fires; nil when that isn't due.
 func (s *session) stalled() error {
-	if s.sending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed = time.Time{}
+	switch {
+	case s.deadline.IsZero() || time.Now().Before(s.deadline):
+		s.expire(s.deadline)
+		return nil
+	case s.sending:
 		return status.Errorf(codes.Aborted, "the data plane took nothing for %s; connect anew", s.server.cfg.SendTimeout)
 	}
 	return status.Errorf(codes.Aborted, "update %d was not answered within %s; connect anew", s.flight.nonce, s.server.cfg.AckTimeout)

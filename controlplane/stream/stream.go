@@ -103,6 +103,8 @@ type Server struct {
 	cut     chan struct{}  // closed when streams must end now
 	wg      sync.WaitGroup // every stream and its goroutines
 
+	joins sync.Mutex // held while a stream joins or leaves the ledgers, so that they see streams of one node in their order; taken before mu
+
 	mu       sync.Mutex
 	draining bool                  // guarded by mu
 	sessions map[string]*session   // by node; guarded by mu
@@ -176,16 +178,22 @@ func (s *Server) ended(sess *session, err error) {
 
 // add makes a session the one of its node; an older one of the same name is closed.
 func (s *Server) add(sess *session) {
+	s.joins.Lock()
+	defer s.joins.Unlock()
+	s.enlist(sess)
+	sess.member = s.cfg.Fleet.Join(sess.joined)
+	if s.cfg.Shares != nil {
+		sess.shares = s.cfg.Shares.Join(sess.joined.Node, sess.wake)
+	}
+}
+
+func (s *Server) enlist(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.sessions[sess.joined.Node]; old != nil {
 		old.end(status.Errorf(codes.Aborted, "another stream of data plane %q took over; if that is another process, give each its own name", sess.joined.Node))
 	}
 	s.sessions[sess.joined.Node] = sess
-	sess.member = s.cfg.Fleet.Join(sess.joined)
-	if s.cfg.Shares != nil {
-		sess.shares = s.cfg.Shares.Join(sess.joined.Node, sess.wake)
-	}
 	s.gather(sess.joined.Scope)
 	if s.draining {
 		sess.move(s.farewell())
@@ -193,14 +201,20 @@ func (s *Server) add(sess *session) {
 }
 
 func (s *Server) remove(sess *session) {
+	s.joins.Lock()
+	defer s.joins.Unlock()
+	s.delist(sess)
+	sess.member.Leave()
+	if sess.shares != nil {
+		sess.shares.Leave()
+	}
+}
+
+func (s *Server) delist(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[sess.joined.Node] == sess {
 		delete(s.sessions, sess.joined.Node)
-	}
-	sess.member.Leave()
-	if sess.shares != nil {
-		sess.shares.Leave()
 	}
 	s.disperse(sess)
 }

@@ -59,7 +59,7 @@ func (v *View) DeltaAfter(epoch string, revision int64) *Update {
 	if u := v.after[at]; u != nil {
 		return u
 	}
-	u := &Update{Parts: v.parts(v.now(v.trail.steps[at:]), false)}
+	u := newUpdate(v.parts(v.now(v.trail.steps[at:]), false), false)
 	if v.after == nil {
 		v.after = map[int]*Update{}
 	}

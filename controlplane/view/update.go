@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 )
@@ -46,12 +48,33 @@ type View struct {
 	full    *Update                    // guarded by mu
 }
 
-// Update leads a data plane to a view. It is shared by streams: whoever needs another nonce or trace copies a part first.
+// Update leads a data plane to a view. It is shared by streams: whoever needs a nonce or trace sends it after the part's encoded bytes.
 type Update struct {
 	// Parts in order, at most 1 MiB each unless one object is larger. The last one has digest, revision and epoch; none has a nonce.
 	Parts []*syncv1.Update
 	// Full: the parts hold the whole set, not a delta.
 	Full bool
+
+	encoded []encoded // as many as there are parts
+}
+
+// encoded is a part in wire format.
+type encoded struct {
+	once  sync.Once
+	bytes []byte
+	err   error
+}
+
+func newUpdate(parts []*syncv1.Update, full bool) *Update {
+	return &Update{Parts: parts, Full: full, encoded: make([]encoded, len(parts))}
+}
+
+// Encoded returns a part in protobuf wire format, made once for all streams. More fields may be appended to a copy. The error says that the
+// part holds what can't be encoded.
+func (u *Update) Encoded(part int) ([]byte, error) {
+	e := &u.encoded[part]
+	e.once.Do(func() { e.bytes, e.err = proto.Marshal(u.Parts[part]) })
+	return e.bytes, e.err
 }
 
 // Digest returns the digest of the set.
@@ -68,7 +91,7 @@ func (v *View) Delta(from confset.Digest) *Update {
 	if set == nil {
 		return nil
 	}
-	u := &Update{Parts: v.parts(confset.Diff(set, v.Set), false)}
+	u := newUpdate(v.parts(confset.Diff(set, v.Set), false), false)
 	if v.updates == nil {
 		v.updates = map[confset.Digest]*Update{}
 	}
@@ -93,7 +116,7 @@ func (v *View) Full() *Update {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.full == nil {
-		v.full = &Update{Parts: v.parts(confset.Diff(confset.Empty(), v.Set), true), Full: true}
+		v.full = newUpdate(v.parts(confset.Diff(confset.Empty(), v.Set), true), true)
 	}
 	return v.full
 }
