@@ -128,7 +128,7 @@ func (c *control) stop() {
 	if c.cmd == nil || c.cmd.ProcessState != nil {
 		return
 	}
-	c.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	c.cmd.Process.Signal(syscall.SIGTERM)                                   //nolint:errcheck // it may have ended
 	late := time.AfterFunc(20*time.Second, func() { c.cmd.Process.Kill() }) //nolint:errcheck // it may have ended by itself
 	defer late.Stop()
 	c.cmd.Wait() //nolint:errcheck // how it ended doesn't matter any more
