@@ -5,12 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"net"
 	"net/url"
 	"syscall"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/netcause"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -55,7 +55,7 @@ func dnsFault(err error) *fault.Error {
 	case errors.As(err, &d) && d.IsNotFound, errors.Is(err, errNoAddress):
 		return far(fault.DNS, fault.NotFound, err, "the host name of the authorization server doesn't exist",
 			"check the host in the configured URL, and that this machine's resolver knows it")
-	case isTimeout(err):
+	case netcause.TimedOut(err):
 		return far(fault.DNS, fault.TimedOut, err, "the name server didn't answer in time about the authorization server's host name",
 			"check this machine's resolver configuration and the way to its name servers")
 	}
@@ -68,13 +68,13 @@ func connectFault(err error) *fault.Error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return far(fault.Connect, fault.Refused, err, "the authorization server's machine refused the connection",
 			"nothing listens on that port: check that the authorization server runs and the port in the configured URL")
-	case isTimeout(err):
+	case netcause.TimedOut(err):
 		return far(fault.Connect, fault.TimedOut, err, "the authorization server didn't accept a connection in time",
 			"a firewall may drop the packets, or the server is overloaded; check the host and port in the configured URL")
 	case errors.Is(err, syscall.ECONNRESET):
 		return far(fault.Connect, fault.Reset, err, "the connection to the authorization server was reset while it was being made",
 			"look at the authorization server and at what stands in front of it")
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.ENOBUFS):
+	case netcause.NoSocket(err):
 		return far(fault.Connect, fault.Exhausted, err, "the gateway has no socket left for a connection to the authorization server",
 			"raise the limit of open files of the gateway, or its range of local ports")
 	}
@@ -83,17 +83,7 @@ func connectFault(err error) *fault.Error {
 }
 
 // rank orders the failures of several addresses: the one that says most about the server wins.
-func rank(err error) int {
-	switch connectFault(err).Kind {
-	case fault.Refused:
-		return 3
-	case fault.TimedOut, fault.Reset:
-		return 2
-	case fault.Exhausted:
-		return 1
-	}
-	return 0
-}
+func rank(err error) int { return netcause.Rank(connectFault(err).Kind) }
 
 func tlsFault(err error) *fault.Error {
 	if f := certificateFault(err); f != nil {
@@ -104,15 +94,15 @@ func tlsFault(err error) *fault.Error {
 	case errors.As(err, &record):
 		return far(fault.TLS, fault.Malformed, err, "the authorization server doesn't speak TLS on this port",
 			"check scheme and port of the configured URL")
-	case isAlert(err):
+	case netcause.Alert(err):
 		f := far(fault.TLS, fault.Refused, err, "the authorization server refused the TLS handshake",
 			"it may want a client certificate, another host name (SNI) or another TLS version; its log says which")
 		f.Remote = true
 		return f
-	case isTimeout(err):
+	case netcause.TimedOut(err):
 		return far(fault.TLS, fault.TimedOut, err, "the authorization server didn't finish the TLS handshake in time",
 			"check that it speaks TLS on this port, and its load")
-	case isCut(err):
+	case netcause.Cut(err):
 		return far(fault.TLS, fault.Reset, err, "the authorization server hung up during the TLS handshake",
 			"check that it speaks TLS on this port and accepts this host name")
 	}
@@ -156,9 +146,9 @@ func (x *exchange) failed(err error) *fault.Error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return x.late(x.gaveUp(err))
-	case isAlert(err): // TLS 1.3 servers refuse a client after its handshake is over
+	case netcause.Alert(err): // TLS 1.3 servers refuse a client after its handshake is over
 		return tlsFault(err)
-	case isCut(err), !x.answering():
+	case netcause.Cut(err), !x.answering():
 		return far(x.head(), fault.Reset, err, "the authorization server hung up without an answer",
 			"look at its log for a crash, a restart or a limit it enforces, and at the proxies in front of it")
 	}
@@ -193,7 +183,7 @@ func (x *exchange) late(err error) *fault.Error {
 func (x *exchange) cutOff(err error, status int) *fault.Error {
 	err = withoutURL(err)
 	f := far(x.body(), fault.Reset, err, "the authorization server's answer was cut off", "look at its log for a crash or a restart, and at the limits of proxies in front of it")
-	if isTimeout(err) || errors.Is(err, context.Canceled) {
+	if netcause.TimedOut(err) || errors.Is(err, context.Canceled) {
 		f = far(x.body(), fault.TimedOut, x.gaveUp(err), "the authorization server fell silent in the middle of its answer", "look at the authorization server and the way to it")
 	}
 	f.UpstreamStatus = status
@@ -244,19 +234,4 @@ func withoutURL(err error) error {
 		return u.Err
 	}
 	return err
-}
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
-}
-
-// isAlert reports whether the peer ended TLS with an alert; crypto/tls tells it only by the operation's name.
-func isAlert(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error"
-}
-
-func isCut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -6,11 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"syscall"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/netcause"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -44,7 +44,7 @@ func dnsFault(err error) *fault.Error {
 	case errors.As(err, &d) && d.IsNotFound, errors.Is(err, errNoAddress):
 		return upstream(fault.DNS, fault.NotFound, err, "the host name of the upstream doesn't exist",
 			"check the host in the endpoint's URL, and that this machine's resolver knows it")
-	case isTimeout(err):
+	case netcause.TimedOut(err):
 		return upstream(fault.DNS, fault.TimedOut, err, "the name server didn't answer in time about the upstream's host name",
 			"check this machine's resolver configuration and the way to its name servers")
 	}
@@ -57,13 +57,13 @@ func connectFault(err error) *fault.Error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return upstream(fault.Connect, fault.Refused, err, "the upstream's machine refused the connection",
 			"nothing listens on that port: check that the server runs and the port in the endpoint's URL")
-	case isTimeout(err):
+	case netcause.TimedOut(err):
 		return upstream(fault.Connect, fault.TimedOut, err, "the upstream didn't accept a connection in time",
 			"a firewall may drop the packets, or the server is overloaded; check the host, the port and the connect timeout")
 	case errors.Is(err, syscall.ECONNRESET):
 		return upstream(fault.Connect, fault.Reset, err, "the connection to the upstream was reset while it was being made",
 			"look at the server and at what stands in front of it")
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.ENOBUFS):
+	case netcause.NoSocket(err):
 		return upstream(fault.Connect, fault.Exhausted, err, "the gateway has no socket left for a connection to the upstream",
 			"raise the limit of open files of the gateway, or its range of local ports")
 	}
@@ -72,17 +72,7 @@ func connectFault(err error) *fault.Error {
 }
 
 // rank orders the failures of several addresses: the one that says most about the server wins.
-func rank(err error) int {
-	switch f := connectFault(err); f.Kind {
-	case fault.Refused:
-		return 3
-	case fault.TimedOut, fault.Reset:
-		return 2
-	case fault.Exhausted:
-		return 1
-	}
-	return 0
-}
+func rank(err error) int { return netcause.Rank(connectFault(err).Kind) }
 
 func tlsFault(err error) *fault.Error {
 	if f := certificateFault(err); f != nil {
@@ -93,15 +83,15 @@ func tlsFault(err error) *fault.Error {
 	case errors.As(err, &record):
 		return upstream(fault.TLS, fault.Malformed, err, "the upstream doesn't speak TLS on this port",
 			"use http:// in the endpoint's URL, or the port on which the server speaks TLS")
-	case isAlert(err):
+	case netcause.Alert(err):
 		f := upstream(fault.TLS, fault.Refused, err, "the upstream refused the TLS handshake",
 			"it may want a client certificate, another host name (SNI) or another TLS version; its log says which")
 		f.Remote = true
 		return f
-	case isTimeout(err):
+	case netcause.TimedOut(err):
 		return upstream(fault.TLS, fault.TimedOut, err, "the upstream didn't finish the TLS handshake in time",
 			"check that the server speaks TLS on this port, its load and the connect timeout")
-	case isCut(err):
+	case netcause.Cut(err):
 		return upstream(fault.TLS, fault.Reset, err, "the upstream hung up during the TLS handshake",
 			"check that the server speaks TLS on this port and accepts this host name")
 	}
@@ -145,14 +135,14 @@ func (r *Response) headFault(err error) error {
 		return err
 	}
 	switch {
-	case isAlert(err): // TLS 1.3 servers refuse a client after its handshake is over
+	case netcause.Alert(err): // TLS 1.3 servers refuse a client after its handshake is over
 		return tlsFault(err)
 	case r.sendErr != nil:
 		return upstream(fault.Headers, fault.Reset, errors.Join(r.sendErr, err), "the upstream hung up while the request was being sent", resetHint)
 	case errors.Is(err, errDeadline):
 		return r.timedOut(fault.Headers, err, "the upstream didn't answer within the first-byte time limit",
 			"look at why the server needs so long, or raise the first_byte timeout")
-	case isCut(err):
+	case netcause.Cut(err):
 		return upstream(fault.Headers, fault.Reset, err, "the upstream hung up without an answer", resetHint)
 	}
 	return upstream(fault.Headers, fault.Reset, err, "the connection to the upstream broke before it answered", resetHint)
@@ -197,19 +187,4 @@ func (r *Response) phase() fault.Phase {
 		return fault.Stream
 	}
 	return fault.Body
-}
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
-}
-
-// isAlert reports whether the peer ended TLS with an alert; crypto/tls tells it only by the operation's name.
-func isAlert(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error"
-}
-
-func isCut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
