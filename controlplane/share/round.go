@@ -9,6 +9,9 @@ import (
 // one, so that no stream waits for longer than one of them takes.
 func (l *Ledger) Round() {
 	dirty, even := l.begin()
+	if len(dirty) == 0 && !even {
+		return // nobody is told anything but by what follows
+	}
 	for _, x := range dirty {
 		l.locked(func(now time.Time) {
 			if l.limits[x.id] == x { // it may have gone meanwhile
@@ -65,8 +68,12 @@ func (l *Ledger) wakes() (out []func()) {
 	return out
 }
 
-// expire forgets data planes that were gone for long.
+// expire forgets data planes that were gone for long. It looks at all of them, so not in every round.
 func (l *Ledger) expire(now time.Time) {
+	if now.Sub(l.expired) < expireEvery {
+		return
+	}
+	l.expired = now
 	for name, n := range l.nodes {
 		if n.gone.IsZero() || n.stated && now.Sub(n.gone) < l.cfg.Hold {
 			continue

@@ -60,6 +60,7 @@ type Ledger struct {
 	cold     bool              // limits were looked at while nothing could be made larger; guarded by mu
 	start    time.Time         // guarded by mu
 	swept    time.Time         // when limits without demand were last looked for; guarded by mu
+	expired  time.Time         // when data planes gone for long were last looked for; guarded by mu
 	expected int               // data planes of an earlier control plane; 0: none has come back; guarded by mu
 	replicas int               // guarded by mu
 	fewer    time.Time         // since when there are fewer replicas; guarded by mu

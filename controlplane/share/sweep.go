@@ -8,6 +8,8 @@ import (
 const (
 	// sweepEvery is how often limits that should go are looked for.
 	sweepEvery = 5 * time.Second
+	// expireEvery is how often data planes that are gone for long are looked for.
+	expireEvery = time.Second
 	// callers begins the names of limits of which there is one per token subject, so that strangers say how many there are.
 	callers = "jwt/"
 )

@@ -9,9 +9,10 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// PingEvery is how often an idle connection is probed, so that a path that has silently died is noticed within 30 s. The server's
+// PingEvery is after which silence of the control plane a connection is probed, so that a path that has silently died is noticed within 70 s; one
+// on which something is to be sent within 10 s of that. Each probe of an idle fleet costs the control plane as much as a message. The server's
 // keepalive.EnforcementPolicy must allow it: MinTime at most 15 s.
-const PingEvery = 20 * time.Second
+const PingEvery = time.Minute
 
 // DialOptions are what a connection of a follower needs beside credentials: static HTTP/2 windows (bandwidth probing costs half of the
 // server's CPU per push), probing of idle connections, room for the largest object, and no pacing of its own beside ours.

@@ -76,7 +76,8 @@ type Config struct {
 	// MaxUpdate is the most bytes that the parts of one update may have together. Default 256 MiB.
 	MaxUpdate int
 
-	// Health is what is reported beside revision and digest, which are filled in. Called every 10 s and after Changed. Default: nothing.
+	// Health is what is reported beside revision and digest, which are filled in. Called every 10 s and after
+	// Changed; what is new is told at once, the same again each minute. Default: nothing.
 	Health func() *syncv1.Health
 	// Demand is what callers want of fleet-wide limits: what is new since the last call, or with all everything, for a control plane that
 	// hasn't heard of this data plane yet. Called after each Welcome, then every 500 ms and after Shares. Default: nothing is told.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,11 +239,13 @@ func TestAnOversizeUpdateEndsTheStream(t *testing.T) {
 	})
 }
 
-func TestHealthIsReportedOnChangeAndEveryTenSeconds(t *testing.T) {
+func TestHealthIsReportedOnChangeAndOtherwiseEachMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newControl()
+		var inFlight atomic.Int32
+		inFlight.Store(3)
 		n := start(t, c, t.TempDir(), func(cfg *follow.Config) {
-			cfg.Health = func() *syncv1.Health { return &syncv1.Health{Draining: true, InFlight: 3} }
+			cfg.Health = func() *syncv1.Health { return &syncv1.Health{Draining: true, InFlight: inFlight.Load()} }
 		})
 		p, _ := c.accept(t, confset.Empty(), 0)
 		p.health(t)
@@ -253,8 +256,13 @@ func TestHealthIsReportedOnChangeAndEveryTenSeconds(t *testing.T) {
 			t.Errorf("a change was reported after %s", d)
 		}
 		h := p.health(t)
-		if d := time.Since(began); d > 10*time.Second || !h.GetDraining() || h.GetInFlight() != 3 || len(h.GetDigest()) == 0 {
-			t.Errorf("%v after %s", h, d)
+		if d := time.Since(began); d < 50*time.Second || d > 70*time.Second || !h.GetDraining() || h.GetInFlight() != 3 || len(h.GetDigest()) == 0 {
+			t.Errorf("%v again after %s", h, d)
+		}
+		began = time.Now()
+		inFlight.Store(4)
+		if h := p.health(t); time.Since(began) > 10*time.Second || h.GetInFlight() != 4 {
+			t.Errorf("%v after %s", h, time.Since(began))
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -19,8 +20,9 @@ import (
 const (
 	// greetWithin is how long connecting and the control plane's first message may take together.
 	greetWithin = 10 * time.Second
-	// healthEvery is how often health is reported when nothing changes.
-	healthEvery = 10 * time.Second
+	// healthEvery is how often health is reported while there is something to tell, healthRest while there isn't: ten thousand data planes that
+	// have nothing to say would keep a control plane busy with it.
+	healthEvery, healthRest = 10 * time.Second, time.Minute
 	// demandEvery is how often demand is reported.
 	demandEvery = 500 * time.Millisecond
 	// resyncWithin is how long the whole set may take to begin after an update that didn't fit.
@@ -47,6 +49,8 @@ type session struct {
 	welcomed bool
 	answered bool             // outcomes of the whole set were told on this stream
 	overdue  <-chan time.Time // nil unless the whole set is awaited
+	told     *syncv1.Health   // health as it was reported last; nil: not on this stream
+	toldAt   time.Time
 }
 
 type received struct {
@@ -116,9 +120,9 @@ func (s *session) run(ctx context.Context, resync bool) *ending {
 				return end
 			}
 		case <-health.C:
-			err = s.sendHealth()
+			err = s.sendHealth(false)
 		case <-s.f.changed:
-			err = s.sendHealth()
+			err = s.sendHealth(true)
 		case <-demand.C:
 			err = s.sendDemand(false)
 		case <-s.overdue:
@@ -282,12 +286,17 @@ func (s *session) sendDemand(all bool) error {
 	return nil
 }
 
-func (s *session) sendHealth() error {
+// sendHealth reports health. Unless it is to be told now, nothing new is reported each minute only.
+func (s *session) sendHealth(now bool) error {
 	h := s.f.cfg.Health()
 	if h == nil {
 		h = &syncv1.Health{}
 	}
 	v := s.f.cfg.Table.Load().Version()
 	h.Revision, h.Digest = v.Revision, v.Digest[:]
+	if !now && len(h.GetUpstreams()) == 0 && proto.Equal(h, s.told) && time.Since(s.toldAt) < healthRest-healthEvery/2 {
+		return nil
+	}
+	s.told, s.toldAt = h, time.Now()
 	return s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Health{Health: h}})
 }

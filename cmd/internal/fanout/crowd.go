@@ -47,7 +47,7 @@ type arrivals struct {
 }
 
 func newCrowd(ctx context.Context, ca *authority) *crowd {
-	return &crowd{ca: ca, ctx: ctx, health: 10 * time.Second, came: map[int64]*arrivals{}, known: map[confset.Digest]*confset.Set{}}
+	return &crowd{ca: ca, ctx: ctx, health: time.Minute, came: map[int64]*arrivals{}, known: map[confset.Digest]*confset.Set{}}
 }
 
 // grow opens streams until there are n, with what every one of them holds from the start.

@@ -131,7 +131,7 @@ type SyncRequest_Ack struct {
 }
 
 type SyncRequest_Health struct {
-	// Sent on change and every 10 s.
+	// Sent on change, every 10 s while there is something to tell, and every minute otherwise.
 	Health *Health `protobuf:"bytes,3,opt,name=health,proto3,oneof"`
 }
 
@@ -292,6 +292,8 @@ type Hello struct {
 	Revision int64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Digest of a config under which it crashed and which it will refuse; empty when there is none.
 	SuspectDigest []byte `protobuf:"bytes,10,opt,name=suspect_digest,json=suspectDigest,proto3" json:"suspect_digest,omitempty"`
+	// It is a region's relay: it keeps a copy and passes the config on to the data planes of its region.
+	Relay         bool `protobuf:"varint,11,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +396,13 @@ func (x *Hello) GetSuspectDigest() []byte {
 		return x.SuspectDigest
 	}
 	return nil
+}
+
+func (x *Hello) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
 }
 
 // Welcome answers Hello.
@@ -946,7 +955,11 @@ type Health struct {
 	// Last outcome per server that had traffic since the last report, at most 1,000.
 	Upstreams []*UpstreamHealth `protobuf:"bytes,4,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
 	// Requests in flight.
-	InFlight      int32 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	InFlight int32 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Of a relay: data planes connected to it.
+	Relayed int32 `protobuf:"varint,6,opt,name=relayed,proto3" json:"relayed,omitempty"`
+	// Of a relay: those of them that don't serve the desired set.
+	RelayedBehind int32 `protobuf:"varint,7,opt,name=relayed_behind,json=relayedBehind,proto3" json:"relayed_behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1012,6 +1025,20 @@ func (x *Health) GetUpstreams() []*UpstreamHealth {
 func (x *Health) GetInFlight() int32 {
 	if x != nil {
 		return x.InFlight
+	}
+	return 0
+}
+
+func (x *Health) GetRelayed() int32 {
+	if x != nil {
+		return x.Relayed
+	}
+	return 0
+}
+
+func (x *Health) GetRelayedBehind() int32 {
+	if x != nil {
+		return x.RelayedBehind
 	}
 	return 0
 }
@@ -1389,7 +1416,7 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x06update\x18\x02 \x01(\v2\x17.hopgate.sync.v1.UpdateH\x00R\x06update\x12+\n" +
 	"\x04move\x18\x03 \x01(\v2\x15.hopgate.sync.v1.MoveH\x00R\x04move\x121\n" +
 	"\x06shares\x18\x04 \x01(\v2\x17.hopgate.sync.v1.SharesH\x00R\x06sharesB\t\n" +
-	"\amessage\"\x92\x02\n" +
+	"\amessage\"\xa8\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x14\n" +
@@ -1401,7 +1428,8 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x06digest\x18\b \x01(\fR\x06digest\x12\x1a\n" +
 	"\brevision\x18\t \x01(\x03R\brevision\x12%\n" +
 	"\x0esuspect_digest\x18\n" +
-	" \x01(\fR\rsuspectDigest\"\x92\x01\n" +
+	" \x01(\fR\rsuspectDigest\x12\x14\n" +
+	"\x05relay\x18\v \x01(\bR\x05relay\"\x92\x01\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1a\n" +
@@ -1443,13 +1471,15 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
 	"\brejected\x18\x03 \x01(\bR\brejected\x12\x14\n" +
 	"\x05field\x18\x04 \x01(\tR\x05field\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\xb4\x01\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\xf5\x01\n" +
 	"\x06Health\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\x12=\n" +
 	"\tupstreams\x18\x04 \x03(\v2\x1f.hopgate.sync.v1.UpstreamHealthR\tupstreams\x12\x1b\n" +
-	"\tin_flight\x18\x05 \x01(\x05R\binFlight\"~\n" +
+	"\tin_flight\x18\x05 \x01(\x05R\binFlight\x12\x18\n" +
+	"\arelayed\x18\x06 \x01(\x05R\arelayed\x12%\n" +
+	"\x0erelayed_behind\x18\a \x01(\x05R\rrelayedBehind\"~\n" +
 	"\x0eUpstreamHealth\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x14\n" +
