@@ -81,8 +81,8 @@ func TestASecretReachesTheRegionThatNeedsItAndNothingElse(t *testing.T) {
 	t.Parallel()
 	_, addr := startEtcd(t)
 	p := run(t, addr, filepath.Join(t.TempDir(), "kek"))
-	eu := follow(t, p, &syncv1.Hello{Node: "eu-1", Region: "eu", FeatureLevel: 1})
-	us := follow(t, p, &syncv1.Hello{Node: "us-1", Region: "us", FeatureLevel: 1})
+	eu := follow(t, p, &syncv1.Hello{Node: "eu-1", Region: "eu", FeatureLevel: 2})
+	us := follow(t, p, &syncv1.Hello{Node: "us-1", Region: "us", FeatureLevel: 2})
 	eu.takeSecrets()
 	us.takeSecrets()
 	said := &bytes.Buffer{}

@@ -27,6 +27,16 @@ type stamp struct {
 	history  []Change
 	trail    trail
 	sight    sight
+	levels   []int32 // that the upserts of the delta need, one for each
+}
+
+// levelsOf returns the feature levels that objects need: looked at once for all lanes.
+func levelsOf(objs []confset.Object) []int32 {
+	out := make([]int32, len(objs))
+	for i, o := range objs {
+		out[i] = needs(o)
+	}
+	return out
 }
 
 // next makes the next view from the delta of all scopes.
@@ -34,10 +44,10 @@ func (l *lane) next(d confset.Delta, at stamp) *View {
 	next := &View{Epoch: at.epoch, Revision: at.revision, Since: at.since, history: at.history, trail: at.trail}
 	prev := l.view.Load()
 	if prev == nil {
-		next.Set = confset.Empty().Apply(l.filter(d, at.sight))
+		next.Set = confset.Empty().Apply(l.filter(d, at))
 		return next
 	}
-	next.Set, next.recent = prev.Set.Apply(l.filter(d, at.sight)), prev.recent
+	next.Set, next.recent = prev.Set.Apply(l.filter(d, at)), prev.recent
 	if next.Set != prev.Set {
 		next.recent = withRecent(prev.Set, prev.recent)
 	}
@@ -63,11 +73,11 @@ func withRecent(newest *confset.Set, earlier []*confset.Set) []*confset.Set {
 	return recent[:min(len(recent), recentMost)]
 }
 
-// filter turns objects that aren't for this lane into removals.
-func (l *lane) filter(d confset.Delta, at sight) confset.Delta {
+// filter turns objects that aren't for this lane into removals: one that was for it before its last change must go.
+func (l *lane) filter(d confset.Delta, at stamp) confset.Delta {
 	out := confset.Delta{Removals: slices.Clip(d.Removals)} // shared: the first append copies
-	for _, o := range d.Upserts {
-		if needs(o) <= l.level && (o.Key.Kind != kindSecret || at.seen(l.region, o.Key.Name)) {
+	for i, o := range d.Upserts {
+		if at.levels[i] <= l.level && (o.Key.Kind != kindSecret || at.sight.seen(l.region, o.Key.Name)) {
 			out.Upserts = append(out.Upserts, o)
 		} else {
 			out.Removals = append(out.Removals, o.Key)

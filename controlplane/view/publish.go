@@ -46,6 +46,7 @@ func (v *Views) burst(ctx context.Context) (more bool) {
 // publish makes new views of what is pending. Only publishAll calls it.
 func (v *Views) publish() {
 	delta, at := v.takePending()
+	at.levels = levelsOf(delta.Upserts)
 	now, next := v.lanes.Load(), map[*lane]*View{}
 	for l := range now.all {
 		next[l] = l.next(delta, at)

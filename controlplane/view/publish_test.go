@@ -16,7 +16,7 @@ import (
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 )
 
-var anywhere = view.Scope{Region: "eu", FeatureLevel: 1}
+var anywhere = view.Scope{Region: "eu", FeatureLevel: 2}
 
 // quiet waits until a burst, if there was one, is over and a store that answers again was found.
 func quiet() {

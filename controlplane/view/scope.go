@@ -4,10 +4,11 @@ import (
 	"maps"
 
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// levels is the highest feature level that any kind of config needs.
-const levels = 1
+// levels is the highest feature level that any field of config needs.
+const levels = rules.MostLevel
 
 // Scope says which view a data plane gets.
 type Scope struct {
@@ -15,7 +16,7 @@ type Scope struct {
 	// nothing today.
 	Region, Group string
 	// FeatureLevel is the highest level of config features it understands. Objects that need a higher one are withheld, so that a data plane
-	// never serves an object without a restriction it can't read.
+	// never serves an object without a restriction it can't read: it loses what it had of it.
 	FeatureLevel int32
 }
 
@@ -27,8 +28,33 @@ func (s Scope) String() string {
 	return s.Region + "/" + s.Group
 }
 
-// needs returns the feature level a data plane must have to get an object. Every kind of today needs level 1.
-func needs(confset.Object) int32 { return 1 }
+// Withholds says whether an object isn't for this scope because it needs a higher feature level. It takes about 100 ns.
+func (s Scope) Withholds(o confset.Object) bool {
+	return s.FeatureLevel < levels && needs(o) > s.FeatureLevel
+}
+
+// Unsupported returns which objects are withheld from a scope for its feature level, at most n of them in canonical order, and how many there
+// are. What isn't for the region anyway isn't among them. It costs what differs from a scope of the highest level; nothing before Ready.
+func (v *Views) Unsupported(s Scope, n int) (some []confset.Key, all int) {
+	whole := s
+	whole.FeatureLevel = levels
+	has, lacks := v.Current(whole), v.Current(s)
+	if s.FeatureLevel >= levels || has == nil || lacks == nil {
+		return nil, 0
+	}
+	for _, o := range confset.Diff(lacks.Set, has.Set).Upserts {
+		if !s.Withholds(o) {
+			continue // the two views were published one after the other
+		}
+		if all++; len(some) < n {
+			some = append(some, o.Key)
+		}
+	}
+	return some, all
+}
+
+// needs returns the feature level a data plane must have to get an object.
+func needs(o confset.Object) int32 { return rules.Level(o.Key.Kind, o.Body) }
 
 // tier is the lanes of one region, one per feature level.
 type tier [levels + 1]*lane

@@ -21,9 +21,9 @@ import (
 )
 
 var (
-	europe = view.Scope{Region: "eu", FeatureLevel: 1}
-	states = view.Scope{Region: "us", FeatureLevel: 1}
-	asia   = view.Scope{Region: "asia", FeatureLevel: 1}
+	europe = view.Scope{Region: "eu", FeatureLevel: 2}
+	states = view.Scope{Region: "us", FeatureLevel: 2}
+	asia   = view.Scope{Region: "asia", FeatureLevel: 2}
 	before = view.Scope{Region: "eu"}
 )
 

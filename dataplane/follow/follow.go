@@ -31,10 +31,11 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // FeatureLevel is the highest level of config features this version understands.
-const FeatureLevel = 2
+const FeatureLevel = rules.MostLevel
 
 // Conn is one connection to a control plane; *grpc.ClientConn is one.
 type Conn interface {
