@@ -6,7 +6,7 @@ LDFLAGS := -X github.com/hopgate/hopgate/cmd/internal/process.version=$(VERSION)
 GO ?= go
 FUZZTIME ?= 60s
 
-.PHONY: help build run test e2e check generate race fuzz bench clean
+.PHONY: help build run test e2e soak check generate race fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ race: ## the same with the race detector
 
 e2e: ## journeys against the real things: npm clients and servers, conformance suite, Jaeger, an etcd cluster (Linux, root; installs them)
 	.ci/e2e
+
+soak: ## the journeys with faults for SOAK (10m): etcd leaders die, writers compete
+	.ci/soak
 
 check: ## formatting, vet, lint, protos, generated code
 	.ci/check
