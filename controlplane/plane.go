@@ -46,7 +46,7 @@ type Store interface {
 
 // Config of a Plane.
 type Config struct {
-	// Store keeps the config.
+	// Store keeps the config. With a Relay, the plane is that of a region which follows another.
 	Store Store
 	// KEK opens what the store keeps encrypted.
 	KEK *secret.KEK
@@ -93,11 +93,14 @@ func New(cfg Config) (*Plane, error) {
 	}
 	p := &Plane{cfg: cfg, local: bufconn.Listen(1 << 20)}
 	var err error
-	if p.views, err = view.New(view.Config{Store: cfg.Store, Open: secret.OpenHead(cfg.KEK), Registerer: cfg.Registry, Log: cfg.Log}); err != nil {
+	if p.views, err = view.New(cfg.view()); err != nil {
 		return nil, err
 	}
 	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Revision: p.views.Revision, Registerer: cfg.Registry}); err != nil {
 		return nil, err
+	}
+	if r, ok := cfg.Store.(Relay); ok {
+		r.Report(p.fleet.Counts)
 	}
 	if err = p.newShares(); err != nil {
 		return nil, err
@@ -106,6 +109,13 @@ func New(cfg Config) (*Plane, error) {
 		return nil, err
 	}
 	return p, p.newAPI()
+}
+
+func (c *Config) view() view.Config {
+	if r, ok := c.Store.(Relay); ok {
+		return view.Config{Store: r.Source(), Registerer: c.Registry, Log: c.Log}
+	}
+	return view.Config{Store: c.Store, Open: secret.OpenHead(c.KEK), Registerer: c.Registry, Log: c.Log}
 }
 
 func (c *Config) check() error {
@@ -127,7 +137,7 @@ const settleTime = 3 * time.Second
 // newShares makes the ledger of limits, and the count of control planes that share them out. One without data planes has nothing to share
 // out, and isn't counted. A control plane of this process's own data plane has nobody to wait for.
 func (p *Plane) newShares() (err error) {
-	busy := func() bool { connected, _ := p.fleet.Counts(); return connected > 0 }
+	busy := func() bool { return p.fleet.Connected() > 0 }
 	p.replicas, err = replicas.New(replicas.Config{Store: p.cfg.Store, Name: p.cfg.Replica, Busy: busy, Log: p.cfg.Log})
 	if err != nil {
 		return err
@@ -158,6 +168,9 @@ func (p *Plane) newStream() error {
 		return err
 	}
 	opts := stream.ServerOptions()
+	if r, ok := p.cfg.Store.(Relay); ok {
+		opts = append(opts, grpc.ChainStreamInterceptor(passBarred(r)))
+	}
 	if p.cfg.SyncTLS != nil {
 		opts = append(opts, grpc.Creds(p.stream.Credentials(p.cfg.SyncTLS)))
 	}
@@ -172,9 +185,12 @@ func (p *Plane) newAPI() error {
 	if err != nil {
 		return err
 	}
-	p.api, err = api.New(api.Config{Store: p.cfg.Store, Index: p.views, Fleet: p.fleet, Gate: gate, KEK: p.cfg.KEK, Keys: keys.Find, MasterKey: p.cfg.MasterKey,
-		Ready: p.Ready, Version: p.cfg.Version, Replica: p.cfg.Replica, Log: p.cfg.Log, Tracer: p.cfg.Tracer})
-	if err != nil {
+	cfg := api.Config{Store: p.cfg.Store, Index: p.views, Fleet: p.fleet, Gate: gate, KEK: p.cfg.KEK, State: p.views, Keys: keys.Find, MasterKey: p.cfg.MasterKey,
+		Ready: p.Ready, Version: p.cfg.Version, Replica: p.cfg.Replica, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
+	if r, ok := p.cfg.Store.(Relay); ok {
+		cfg.Home, cfg.Opened = r.Home, true
+	}
+	if p.api, err = api.New(cfg); err != nil {
 		return err
 	}
 	var protocols http.Protocols
@@ -183,6 +199,7 @@ func (p *Plane) newAPI() error {
 	protocols.SetUnencryptedHTTP2(p.cfg.AdminTLS == nil)
 	p.http = &http.Server{Handler: p.pages(), Protocols: &protocols, TLSConfig: p.cfg.AdminTLS, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(p.cfg.Log.Handler(), slog.LevelDebug)}
+	p.http.RegisterOnShutdown(p.api.EndWatches)
 	return nil
 }
 
@@ -219,8 +236,10 @@ func (p *Plane) Boot(ctx context.Context) error {
 }
 
 func (p *Plane) bind(ctx context.Context) error {
-	if err := secret.EnsureRing(ctx, p.cfg.Store, p.cfg.KEK, "session"); err != nil {
-		return err
+	if _, reads := p.cfg.Store.(Relay); !reads {
+		if err := secret.EnsureRing(ctx, p.cfg.Store, p.cfg.KEK, sessionRing); err != nil {
+			return err
+		}
 	}
 	var lc net.ListenConfig
 	var err error
@@ -287,6 +306,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	room(func() error { return p.views.Run(base) })
 	room(func() error { return p.api.Run(base) })
 	room(func() error { return p.replicas.Run(base) })
+	room(func() error { return p.rotate(base) })
 	room(func() error { return p.shareOut(base) })
 	room(func() error { return p.serveSync(base, p.local) })
 	if p.sync != nil {

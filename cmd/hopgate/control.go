@@ -20,11 +20,17 @@ func newControl() *cobra.Command {
 		logs        logFlags
 		etcd        etcdFlags
 		admin, sync pemFlags
+		home        homeFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "control",
 		Short: "Run a control plane",
+		Long: `Run a control plane, or with --upstream the relay of a region.
+
+A relay keeps a copy of the config in --data-dir and passes it on to the data planes of its region, also while home can't be reached.
+It answers reads, and takes no changes: write to the control plane at home.`,
 		Example: `  hopgate control --data-dir /var/lib/hopgate
+  hopgate control --upstream home-1:4002,home-2:4002 --region eu --node relay-eu --cert relay.crt --key relay.key --ca home-ca.crt
   hopgate control --etcd http://10.0.0.1:2379,http://10.0.0.2:2379,http://10.0.0.3:2379 --kek-file /etc/hopgate/kek`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,6 +43,9 @@ func newControl() *cobra.Command {
 				return usage{err}
 			}
 			if c.Etcd, err = etcd.config(); err != nil {
+				return usage{err}
+			}
+			if c.Home, err = home.config(log); err != nil {
 				return usage{err}
 			}
 			if err := c.Check(); err != nil {
@@ -57,6 +66,7 @@ func newControl() *cobra.Command {
 	f.StringVar(&sync.key, "sync-key", "", "`FILE` with its private key, PEM")
 	f.StringVar(&sync.ca, "sync-client-ca", "", "`FILE` with the CA of data planes' certificates, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")
 	etcd.add(cmd)
+	home.add(cmd)
 	logs.add(cmd)
 	return cmd
 }
@@ -73,6 +83,39 @@ func secure(c *launch.Control, admin, sync pemFlags, log *slog.Logger) (err erro
 		return errors.New("--sync-client-ca: needed with --sync-cert, since data planes are known by their certificates")
 	}
 	return nil
+}
+
+// homeFlags name the control planes that a relay follows.
+type homeFlags struct {
+	launch.Home
+	pem pemFlags
+}
+
+func (h *homeFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&h.Upstreams, "upstream", nil, "sync `ADDRESS` of a control plane at home: run as the relay of --region; several are tried in turn")
+	f.StringVar(&h.Region, "region", "", "`REGION` of the relay, with --upstream")
+	f.StringVar(&h.Group, "group", "", "`GROUP` of the relay within the region, with --upstream")
+	f.StringVar(&h.Node, "node", hostname(), "`NAME` of the relay, unique in the fleet, with --upstream")
+	f.StringVar(&h.pem.cert, "cert", "", "`FILE` with the relay's certificate for --upstream, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")
+	f.StringVar(&h.pem.key, "key", "", "`FILE` with its private key, PEM")
+	f.StringVar(&h.pem.ca, "ca", "", "`FILE` with the CA of the certificates of --upstream, PEM")
+}
+
+func (h *homeFlags) config(log *slog.Logger) (*launch.Home, error) {
+	if len(h.Upstreams) == 0 {
+		if h.pem != (pemFlags{}) || h.Region != "" || h.Group != "" {
+			return nil, errors.New("--upstream: name the control planes to follow, or leave out --region, --group, --cert, --key and --ca")
+		}
+		return nil, nil
+	}
+	if h.pem != (pemFlags{}) {
+		var err error
+		if h.TLS, err = launch.ClientTLS(h.pem.ca, h.pem.cert, h.pem.key, log); err != nil {
+			return nil, fmt.Errorf("--cert, --key, --ca: %w", err)
+		}
+	}
+	return &h.Home, nil
 }
 
 // etcdFlags name an external cluster.

@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 //	                     $C1, $C2 … the changes that were made, in order
 //	$? hopgate …         the same, again and again until it succeeds
 //	$! hopgate …         the same, again and again until it fails
+//	$& hopgate …         runs a command beside the others until it has said something on standard error
+//	$ interrupt WORD     waits until that command has printed WORD, interrupts it, and shows what it printed
 //	$ up …               starts hopgate up on free ports, in data, and points the commands after it there; what was up before is stopped
 //	$ export NAME=VALUE  sets a variable
 //
@@ -116,6 +118,14 @@ type shell struct {
 	key     string
 	changes []string
 	stop    func()
+	beside  *beside // nil: none
+}
+
+// beside is a command that runs beside the others.
+type beside struct {
+	out, trouble paper
+	done         chan int
+	interrupt    func()
 }
 
 // play runs the commands of a script and returns it with what they print.
@@ -127,7 +137,7 @@ func (s *shell) play(text string) string {
 		switch {
 		case strings.HasPrefix(line, "#"):
 			fmt.Fprintf(&out, "\n%s\n", line)
-		case ok && (mode == "$" || mode == "$?" || mode == "$!"):
+		case ok && (mode == "$" || mode == "$?" || mode == "$!" || mode == "$&"):
 			fmt.Fprintf(&out, "\n%s\n%s", line, s.command(mode, command))
 		}
 	}
@@ -152,6 +162,13 @@ func (s *shell) command(mode, line string) string {
 	case "up":
 		return s.up(args[1:])
 	}
+	switch {
+	case mode == "$&":
+		s.begin(args[1:])
+		return ""
+	case args[0] == "interrupt":
+		return s.interrupt(args[1])
+	}
 	for end := time.Now().Add(patience); ; <-time.After(5 * time.Millisecond) {
 		var out, trouble bytes.Buffer
 		code := execute(s.t.Context(), args[1:], strings.NewReader(""), &out, &trouble)
@@ -175,6 +192,34 @@ func (s *shell) command(mode, line string) string {
 			out.Reset()
 		}
 		return transcript(out.String(), trouble.String(), code)
+	}
+}
+
+// begin starts a command beside the others.
+func (s *shell) begin(args []string) {
+	ctx, stop := context.WithCancel(context.Background())
+	b := &beside{done: make(chan int, 1), interrupt: stop}
+	s.beside = b
+	s.t.Cleanup(stop)
+	go func() { b.done <- execute(ctx, args, strings.NewReader(""), &b.out, &b.trouble) }()
+	s.until(&b.trouble, "")
+}
+
+// interrupt ends the command beside the others once it has printed a word.
+func (s *shell) interrupt(word string) string {
+	b := s.beside
+	s.until(&b.out, word)
+	b.interrupt()
+	code := <-b.done
+	return transcript(b.out.String(), b.trouble.String(), code)
+}
+
+func (s *shell) until(p *paper, word string) {
+	for end := time.Now().Add(patience); p.String() == "" || !strings.Contains(p.String(), word); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Errorf("no %q in %q", word, p.String())
+			return
+		}
 	}
 }
 
@@ -287,7 +332,7 @@ var scrubbers = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`localhost:\d{5}`), "localhost:<port>"},
 	{regexp.MustCompile(`revision \d+`), "revision <n>"},
-	{regexp.MustCompile(`(revision"?: )"\d+"`), `$1"<n>"`},
+	{regexp.MustCompile(`(revision"?: ?)"\d+"`), `$1"<n>"`},
 	{regexp.MustCompile(`[A-Za-z0-9+/]{43}=`), "<hash>"},
 	{regexp.MustCompile(`(in sync\s+\S+\s+)\d+(\s+)\d+s`), "$1<n>$2<age>"},
 	{regexp.MustCompile(`(\S)   +`), "$1   "},

@@ -34,7 +34,13 @@ func newStatus() *cobra.Command {
 				return operator.Explain(err)
 			}
 			if output.format == operator.Table {
-				return operator.PrintFleet(cmd.OutOrStdout(), fleet)
+				info, err := c.GetInfo(cmd.Context(), &adminv1.GetInfoRequest{})
+				if err != nil {
+					return operator.Explain(err)
+				}
+				err = operator.PrintFleet(cmd.OutOrStdout(), fleet)
+				operator.PrintCondition(cmd.OutOrStdout(), info)
+				return err
 			}
 			return operator.Print(cmd.OutOrStdout(), output.format, "", []proto.Message{fleet})
 		},

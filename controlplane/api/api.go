@@ -23,6 +23,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/admit"
 	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
@@ -55,6 +56,18 @@ type Fleet interface {
 	Delivery(revision int64, objects []confset.Key) *adminv1.Delivery
 	// Nodes returns every data plane, in node order.
 	Nodes() []*adminv1.Node
+	// Listen calls hear with every data plane that comes, goes or stands otherwise than before, until stop is called. hear returns at once.
+	Listen(hear func(*adminv1.Node)) (stop func())
+}
+
+// State is how the index stands to the store, and what it hears from there. It is safe for concurrent use; *view.Views is one.
+type State interface {
+	// Status tells what is held and how long the store has been out of reach.
+	Status() view.Status
+	// ConfirmCount lets removals pass if exactly n are held, and returns how many were.
+	ConfirmCount(n int) (held int, ok bool)
+	// Listen calls hear with every change that reaches this replica, until stop is called. hear returns at once.
+	Listen(hear func(view.Told)) (stop func())
 }
 
 // KeyFinder looks an API key up by the SHA-256 of the whole key.
@@ -75,6 +88,12 @@ type Config struct {
 	Fleet Fleet
 	Gate  *admit.Gate
 	KEK   *secret.KEK
+	// State is the rest of what the index knows; nil: nothing is held, the store is in reach, and no changes are told.
+	State State
+	// Home says where a relay gets its config from, host:port, and how long that has been out of reach; nil: this is no relay.
+	Home func() (upstream string, stale time.Duration)
+	// Opened says that stored objects are as they are pushed, with the values of secrets readable, as in a relay. Callers don't see these.
+	Opened bool
 	// Keys finds API keys; nil: only the master key is known.
 	Keys KeyFinder
 	// MasterKey is the SHA-256 of the master key; zero: there is none.
@@ -107,6 +126,9 @@ func (c *Config) fill() error {
 	if c.Keys == nil {
 		c.Keys = func([32]byte) (Key, bool) { return Key{}, false }
 	}
+	if c.State == nil {
+		c.State = stateless{}
+	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
 	}
@@ -128,6 +150,7 @@ type Server struct {
 	guard *guard
 	inner *inner
 	front http.Handler
+	desk  *desk
 }
 
 // New checks the config and builds the server. Nothing runs before Run.
@@ -136,19 +159,26 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	g := newGuard(cfg)
-	in, err := newInner(newService(cfg), g)
+	svc := newService(cfg)
+	in, err := newInner(svc, g)
 	if err != nil {
 		return nil, err
 	}
-	front, err := newFront(cfg, g, in)
+	front, err := newFront(cfg, g, in, svc.desk)
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, guard: g, inner: in, front: front}, nil
+	return &Server{cfg: cfg, guard: g, inner: in, front: front, desk: svc.desk}, nil
 }
 
 // Run carries REST calls to the gRPC service until ctx ends, then lets running calls finish. REST answers only while it runs.
-func (s *Server) Run(ctx context.Context) error { return s.inner.run(ctx) }
+func (s *Server) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, s.EndWatches)()
+	return s.inner.run(ctx)
+}
+
+// EndWatches ends every watch and lets none begin any more, so that a listener can be shut down. It may be called more than once.
+func (s *Server) EndWatches() { s.desk.close() }
 
 // Handler serves gRPC (HTTP/2 with content-type application/grpc) and REST on one port. On a plaintext port the http.Server needs
 // unencrypted HTTP/2 switched on for gRPC.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hopgate/hopgate/proto/attr"
+	"github.com/hopgate/hopgate/proto/confset"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
@@ -51,6 +52,15 @@ func (t *trail) aim(dry bool, edits []edit) {
 		}
 		t.objects = append(t.objects, e.key.Kind+"/"+rules.Tellable(e.key.Name))
 	}
+}
+
+// note is aim for objects that no edit names.
+func (t *trail) note(keys []confset.Key) {
+	edits := make([]edit, len(keys))
+	for i, key := range keys {
+		edits[i].key = key
+	}
+	t.aim(false, edits)
 }
 
 func (t *trail) committed(change string) { t.change = change }

@@ -47,7 +47,7 @@ var reads = []string{
 	adminv1.AdminService_GetSecret_FullMethodName, adminv1.AdminService_ListSecrets_FullMethodName,
 	adminv1.AdminService_GetToolset_FullMethodName, adminv1.AdminService_ListToolsets_FullMethodName,
 	adminv1.AdminService_GetChange_FullMethodName, adminv1.AdminService_ListChanges_FullMethodName, adminv1.AdminService_DiffChanges_FullMethodName,
-	adminv1.AdminService_ListNodes_FullMethodName, adminv1.AdminService_GetInfo_FullMethodName,
+	adminv1.AdminService_ListNodes_FullMethodName, adminv1.AdminService_GetInfo_FullMethodName, adminv1.AdminService_WatchEvents_FullMethodName,
 }
 
 func readOnly(method string) bool { return slices.Contains(reads, method) }

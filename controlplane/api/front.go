@@ -23,9 +23,10 @@ type front struct {
 	grpc    http.Handler
 	gateway http.Handler
 	routes  []route
+	desk    *desk
 }
 
-func newFront(cfg Config, g *guard, in *inner) (*front, error) {
+func newFront(cfg Config, g *guard, in *inner, d *desk) (*front, error) {
 	routes, err := readRoutes()
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func newFront(cfg Config, g *guard, in *inner) (*front, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &front{cfg: cfg, guard: g, grpc: in.outer, gateway: gw, routes: routes}, nil
+	return &front{cfg: cfg, guard: g, grpc: in.outer, gateway: gw, routes: routes, desk: d}, nil
 }
 
 // ServeHTTP answers one request.
@@ -119,6 +120,10 @@ func (f *front) call(w http.ResponseWriter, r *http.Request, rt *route, tr *trai
 	if err != nil {
 		f.guard.audit(r.Context(), tr, err)
 		writeStatus(w, code, status.Convert(err))
+		return
+	}
+	if rt.rpc == adminv1.AdminService_WatchEvents_FullMethodName {
+		f.watch(w, r, tr)
 		return
 	}
 	r = r.Clone(r.Context())

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"runtime/debug"
@@ -11,7 +12,6 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -69,9 +69,46 @@ func (g *guard) admit(h headers, tr *trail) (caller, error) {
 	return who, allow(who, tr.method)
 }
 
-// stream refuses streaming calls: the service has none, and one that came without its own admission would be open.
-func (g *guard) stream(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error {
-	return status.Error(codes.Unimplemented, "the admin API has no streaming calls")
+// stream is the interceptor of every streaming call. Whoever loses the key or the role during the call loses the call.
+func (g *guard) stream(srv any, st grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	ctx := st.Context()
+	md, _ := metadata.FromIncomingContext(ctx)
+	tr := &trail{method: info.FullMethod, remote: remoteOf(ctx, md)}
+	defer func() {
+		if p := recover(); p != nil {
+			err = refusal(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+		if ctx.Err() == nil && err != nil && !errors.Is(err, errClosing) {
+			g.audit(ctx, tr, err)
+		}
+	}()
+	if _, err = g.admit(md.Get, tr); err != nil {
+		return err
+	}
+	again := func() error {
+		_, err := g.admit(md.Get, &trail{method: tr.method})
+		return err
+	}
+	return handle(srv, &admitted{st, context.WithValue(withCaller(ctx, tr.caller), againKey{}, again)})
+}
+
+// admitted is a stream whose caller is known.
+type admitted struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // a stream's own
+}
+
+// Context carries who calls.
+func (a *admitted) Context() context.Context { return a.ctx }
+
+type againKey struct{}
+
+// admitAgain asks whether the caller of a stream may still call it.
+func admitAgain(ctx context.Context) error {
+	if again, ok := ctx.Value(againKey{}).(func() error); ok {
+		return again()
+	}
+	return nil
 }
 
 // begin starts the span of an admitted call; only admitted callers may be its parent. Writes are called Apply, whatever the method: a change

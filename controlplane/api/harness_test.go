@@ -101,6 +101,8 @@ func (fleet) Delivery(int64, []confset.Key) *adminv1.Delivery {
 
 func (fleet) Nodes() []*adminv1.Node { return []*adminv1.Node{{Node: "dp-1"}, {Node: "dp-2"}} }
 
+func (fleet) Listen(func(*adminv1.Node)) (stop func()) { return func() {} }
+
 // logbook collects log lines.
 type logbook struct {
 	mu sync.Mutex

@@ -244,6 +244,9 @@ func TestViewersReadEveryKindAndWriteNone(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close() })
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+viewer.key)
 	for i := range methods.Len() {
+		if methods.Get(i).IsStreamingServer() {
+			continue // it has tests of its own
+		}
 		name := string(methods.Get(i).Name())
 		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Diff")
 		_, code := invoke(ctx, t, conn, name, func(protoreflect.Message) {})

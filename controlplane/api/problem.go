@@ -28,6 +28,7 @@ const (
 	reasonOwned   = "FILE_OWNED"      // FAILED_PRECONDITION: a file owns the object
 	reasonSet     = "SET_OWNED"       // FAILED_PRECONDITION: the object belongs to another set
 	reasonPrune   = "PRUNE_MANY"      // FAILED_PRECONDITION: pruning would delete surprisingly much
+	reasonHeld    = "HELD_OTHERWISE"  // FAILED_PRECONDITION: another number of removals is held
 	reasonSince   = "CHANGED_SINCE"   // ABORTED: what is to be undone was changed again; HTTP 412
 )
 

@@ -19,10 +19,15 @@ type service struct {
 	ids    *ids
 	open   func(store.Head) (confset.Object, error) // as it is pushed
 	tracer trace.Tracer
+	desk   *desk
 }
 
 func newService(cfg Config) *service {
-	return &service{cfg: cfg, ids: newIDs(nil), open: secret.OpenHead(cfg.KEK), tracer: cfg.Tracer.Tracer(tracerName)}
+	open := secret.OpenHead(cfg.KEK)
+	if cfg.Opened {
+		open = func(h store.Head) (confset.Object, error) { return h.Object, nil }
+	}
+	return &service{cfg: cfg, ids: newIDs(nil), open: open, tracer: cfg.Tracer.Tracer(tracerName), desk: newDesk(cfg)}
 }
 
 func (s *service) GetServer(_ context.Context, r *adminv1.GetRequest) (*configv1.Server, error) {
@@ -90,8 +95,10 @@ func (s *service) DeleteSettings(ctx context.Context, r *adminv1.DeleteRequest) 
 
 func (s *service) GetInfo(ctx context.Context, _ *adminv1.GetInfoRequest) (*adminv1.Info, error) {
 	who := callerOf(ctx)
-	return &adminv1.Info{
+	info := &adminv1.Info{
 		Version: s.cfg.Version, Replica: s.cfg.Replica, Epoch: s.cfg.Store.Epoch(), Revision: s.cfg.Index.Revision(),
 		Caller: who.name, Role: who.role,
-	}, nil
+	}
+	s.cfg.condition(info)
+	return info, nil
 }

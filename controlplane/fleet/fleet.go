@@ -66,7 +66,8 @@ type Ledger struct {
 		epoch    string
 		revision int64
 	} // newest view that every node was seen to have answered; guarded by mu
-	upstreams int // entries over all nodes; guarded by mu
+	upstreams int                    // entries over all nodes; guarded by mu
+	listeners map[*listener]struct{} // guarded by mu
 }
 
 // New returns an empty ledger.
@@ -82,6 +83,7 @@ func New(cfg Config) (*Ledger, error) {
 		verdicts:  map[confset.Key]map[*node]*verdict{},
 		refusing:  map[*node]struct{}{},
 		waiters:   map[*waiter]struct{}{},
+		listeners: map[*listener]struct{}{},
 	}
 	return l, l.register()
 }

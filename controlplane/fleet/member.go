@@ -18,6 +18,8 @@ type Joined struct {
 	Version string
 	// Suspect: it crashed under a config and will refuse that one.
 	Suspect bool
+	// Relay: it is a region's relay.
+	Relay bool
 	// Epoch, Revision and Digest of what it holds.
 	Epoch    string
 	Revision int64
@@ -57,6 +59,7 @@ func (l *Ledger) Join(j Joined) *Member {
 	n.term++
 	n.join(j)
 	l.trust(n, nil)
+	l.tell(n)
 	return &Member{ledger: l, node: n, term: n.term}
 }
 
@@ -66,6 +69,7 @@ func (m *Member) with(f func(l *Ledger, n *node)) {
 	defer m.ledger.mu.Unlock()
 	if m.node.term == m.term && m.node.connected {
 		f(m.ledger, m.node)
+		m.ledger.tell(m.node)
 	}
 }
 
@@ -108,6 +112,9 @@ func (m *Member) Refused(v *view.View, reason string, suspect bool) {
 func (m *Member) Health(h *syncv1.Health) {
 	m.with(func(l *Ledger, n *node) {
 		n.draining, n.inFlight = h.GetDraining(), h.GetInFlight()
+		if n.relay {
+			n.relayed, n.relayedBehind = h.GetRelayed(), h.GetRelayedBehind()
+		}
 		if len(h.GetDigest()) == len(confset.Digest{}) {
 			n.say(h.GetRevision(), confset.Digest(h.GetDigest()))
 		}

@@ -25,7 +25,7 @@ func (l *Ledger) register() error {
 	}
 	for _, c := range []prometheus.Collector{
 		l.metrics.convergence,
-		gauge("hopgate_nodes_connected", "Data planes with an open stream.", func() int { connected, _ := l.Counts(); return connected }),
+		gauge("hopgate_nodes_connected", "Data planes with an open stream.", l.Connected),
 		gauge(attr.MetricNodesBehind, "Connected data planes that don't serve the desired set.", func() int { _, behind := l.Counts(); return behind }),
 	} {
 		if err := l.cfg.Registerer.Register(c); err != nil {
@@ -33,6 +33,13 @@ func (l *Ledger) register() error {
 		}
 	}
 	return nil
+}
+
+// Connected returns how many data planes are connected. It costs the same however many there are.
+func (l *Ledger) Connected() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.connected
 }
 
 // Counts returns how many data planes are connected, and how many of them don't serve the desired set.

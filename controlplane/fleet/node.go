@@ -44,6 +44,10 @@ type node struct {
 	suspect  bool
 	refused  *refusal // of a whole update; nil: none
 
+	relay                  bool
+	relayed, relayedBehind int32  // data planes of a relay, at its last report
+	told                   stance // that listeners know; only kept while there are some
+
 	verdicts  map[confset.Key]*verdict
 	upstreams map[string]upstream
 }
@@ -75,6 +79,7 @@ func (n *node) join(j Joined) {
 	n.scope, n.version, n.suspect, n.since = j.Scope, clip(j.Version, mostWord), j.Suspect, time.Now()
 	n.revision, n.digest = j.Revision, j.Digest
 	n.draining, n.inFlight = false, 0
+	n.relay, n.relayed, n.relayedBehind = j.Relay, 0, 0
 }
 
 // say notes what the node serves.
@@ -99,6 +104,10 @@ func (n *node) message(v *view.View, committed int64) *adminv1.Node {
 		Node: n.name, Region: n.scope.Region, Group: n.scope.Group, Version: n.version, Connected: n.connected,
 		Since: timestamppb.New(n.since), Revision: n.revision, Digest: n.digest, InSync: n.inSync(v, committed),
 		Suspect: n.suspect, Draining: n.draining, InFlight: n.inFlight,
+		Relay: n.relay, Relayed: n.relayed, RelayedBehind: n.relayedBehind,
+	}
+	if n.refused != nil {
+		m.Refused = n.refused.text
 	}
 	if !n.applied.IsZero() {
 		m.AppliedTime = timestamppb.New(n.applied)

@@ -119,7 +119,7 @@ func (s *Server) join(ctx context.Context, h *syncv1.Hello) (fleet.Joined, error
 	return fleet.Joined{
 		Node:    id.Node,
 		Scope:   view.Scope{Region: id.Region, Group: id.Group, FeatureLevel: h.GetFeatureLevel()},
-		Version: h.GetVersion(), Suspect: len(h.GetSuspectDigest()) > 0,
+		Version: h.GetVersion(), Suspect: len(h.GetSuspectDigest()) > 0, Relay: h.GetRelay(),
 		Epoch: h.GetEpoch(), Revision: h.GetRevision(), Digest: h.GetDigest(),
 	}, err
 }

@@ -26,6 +26,7 @@ func (v *Views) fold(e store.Event) error {
 	v.trail = v.trail.touch(e.Revision, objs, removals, turned)
 	v.web.move(old, e.Upserts, e.Removals)
 	v.moveTo(old.with(e))
+	v.tell(e.Change, e.Revision, false)
 	return nil
 }
 
@@ -41,6 +42,7 @@ func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
 	v.loads++
 	v.lostAt = time.Time{}
 	removals := v.guard(gone, named, old.Len())
+	last := v.newest()
 	if old != nil && old.Epoch != snap.Epoch {
 		v.history = nil
 		v.cfg.Log.Warn("the store has another epoch: it was made anew or restored", slog.String("epoch", snap.Epoch), slog.String("before", old.Epoch))
@@ -56,6 +58,9 @@ func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
 	}
 	v.web.move(old, changed, gone)
 	v.moveTo(next)
+	if old != nil && len(changed)+len(gone) > 0 {
+		v.retell(snap, last)
+	}
 }
 
 // loadedAt returns the revision since which nothing has changed in a snapshot: that of its newest change, or its own.

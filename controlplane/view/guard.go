@@ -83,10 +83,7 @@ func (v *Views) saidSince(ctx context.Context, gone []confset.Key, old *Snapshot
 func (v *Views) lastChange() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.history) == 0 {
-		return ""
-	}
-	return v.history[len(v.history)-1].ID
+	return v.newest()
 }
 
 // guard returns the removals to publish and holds the others; mu is held. Below the limits everything passes.
@@ -114,6 +111,11 @@ func (v *Views) guard(gone []confset.Key, named map[confset.Key]struct{}, all in
 func (v *Views) Confirm() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.confirm()
+}
+
+// confirm is Confirm; mu is held.
+func (v *Views) confirm() int {
 	n := len(v.held)
 	if n == 0 {
 		return 0

@@ -87,6 +87,8 @@ type Views struct {
 	lostAt   time.Time                       // when the store was lost; zero: it isn't; guarded by mu
 	loads    int64                           // guarded by mu
 	unopened int64                           // guarded by mu
+
+	listeners map[*listener]struct{} // guarded by mu
 }
 
 // New returns views without content; Run fills them.
@@ -104,6 +106,8 @@ func New(cfg Config) (*Views, error) {
 		subs:    subscribers{all: map[*Subscription]struct{}{}},
 		web:     newWeb(),
 		sights:  newSights(),
+
+		listeners: map[*listener]struct{}{},
 	}
 	v.lanes.Store(&lanes{other: newTier(everywhere), regions: map[string]tier{}})
 	return v, v.register()

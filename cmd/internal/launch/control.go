@@ -29,6 +29,8 @@ type Control struct {
 	DataDir string
 	// Etcd are the members of an external cluster; nil: an embedded member in DataDir.
 	Etcd *etcdstore.ClusterConfig
+	// Home makes it the relay of a region, which follows other control planes; nil: it isn't one. Not with Etcd.
+	Home *Home
 	// KEKFile is the key-encryption key; empty: kek in DataDir, made when missing. Replicas on one cluster need the same one.
 	KEKFile string
 	// Admin and Sync are addresses; see controlplane.Config.
@@ -60,7 +62,13 @@ func (c *Control) Check() error {
 	if c.SyncTLS == nil && !netrange.Loopback(c.Sync) {
 		return fmt.Errorf("--sync %s: plaintext is only for loopback addresses; give --sync-cert, --sync-key and --sync-client-ca", c.Sync)
 	}
-	return nil
+	if c.Home == nil {
+		return nil
+	}
+	if c.Etcd != nil {
+		return errors.New("--upstream: not with --etcd; a relay has no store of its own")
+	}
+	return c.Home.check()
 }
 
 func (c *Control) assemble(ctx context.Context, g *process.Group) error {
@@ -92,7 +100,7 @@ func (c *Control) build(reg *prometheus.Registry, tracer trace.TracerProvider, p
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.store()
+	s, err := c.store(kek, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +129,11 @@ func (c *Control) kek() (*secret.KEK, error) {
 	return secret.LoadKEK(filepath.Join(c.DataDir, "kek"), true)
 }
 
-func (c *Control) store() (controlplane.Store, error) {
+func (c *Control) store(kek *secret.KEK, reg *prometheus.Registry) (controlplane.Store, error) {
 	log := process.Component(c.Log, "store")
+	if c.Home != nil {
+		return c.Home.relay(filepath.Join(c.DataDir, "relay"), kek, reg, process.Component(c.Log, "relay"))
+	}
 	if c.Etcd == nil {
 		return etcdstore.Embedded(etcdstore.EmbeddedConfig{Dir: filepath.Join(c.DataDir, "etcd"), Log: log})
 	}

@@ -72,7 +72,8 @@ func Connect(a Access) (*Client, error) {
 		}
 		creds = credentials.NewTLS(a.TLS)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+withPort(u), grpc.WithTransportCredentials(creds), grpc.WithUnaryInterceptor(bearer(a.Key)))
+	conn, err := grpc.NewClient("passthrough:///"+withPort(u), grpc.WithTransportCredentials(creds), grpc.WithUnaryInterceptor(bearer(a.Key)),
+		grpc.WithStreamInterceptor(streamBearer(a.Key)))
 	if err != nil {
 		return nil, fmt.Errorf("--api: %w", err)
 	}
@@ -100,6 +101,12 @@ func withPort(u *url.URL) string {
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
+
+func streamBearer(key string) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		return open(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key), desc, cc, method, opts...)
+	}
+}
 
 func bearer(key string) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {

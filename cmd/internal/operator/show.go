@@ -220,7 +220,7 @@ func age(t *timestamppb.Timestamp) string {
 	return time.Since(t.AsTime()).Truncate(time.Second).String()
 }
 
-// PrintFleet writes the fleet as a table, and below it every object that a data plane refused or warned about.
+// PrintFleet writes the fleet as a table, and below it what relays pass on, and everything that a data plane refused or warned about.
 func PrintFleet(w io.Writer, fleet *adminv1.ListNodesResponse) error {
 	fmt.Fprintf(w, "desired revision %d, %d data planes\n", fleet.GetRevision(), len(fleet.GetNodes()))
 	if len(fleet.GetNodes()) == 0 {
@@ -230,6 +230,12 @@ func PrintFleet(w io.Writer, fleet *adminv1.ListNodesResponse) error {
 		return err
 	}
 	for _, n := range fleet.GetNodes() {
+		if n.GetRelay() {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s is a relay: %d data planes are connected to it, %d of them behind", n.GetNode(), n.GetRelayed(), n.GetRelayedBehind())))
+		}
+		if n.GetRefused() != "" {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s took nothing of its newest update: %s", n.GetNode(), n.GetRefused())))
+		}
 		for _, r := range n.GetRejected() {
 			word := "warns about"
 			if r.GetRejected() {

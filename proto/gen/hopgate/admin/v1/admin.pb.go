@@ -3271,7 +3271,15 @@ type Node struct {
 	// When it last applied an update.
 	AppliedTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=applied_time,json=appliedTime,proto3" json:"applied_time,omitempty"`
 	// Requests in flight at its last report.
-	InFlight      int32 `protobuf:"varint,15,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	InFlight int32 `protobuf:"varint,15,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Why it took nothing of its newest update, when it did so; empty otherwise.
+	Refused string `protobuf:"bytes,16,opt,name=refused,proto3" json:"refused,omitempty"`
+	// It is a region's relay.
+	Relay bool `protobuf:"varint,17,opt,name=relay,proto3" json:"relay,omitempty"`
+	// Of a relay: data planes connected to it.
+	Relayed int32 `protobuf:"varint,18,opt,name=relayed,proto3" json:"relayed,omitempty"`
+	// Of a relay: those of them that don't serve the desired set.
+	RelayedBehind int32 `protobuf:"varint,19,opt,name=relayed_behind,json=relayedBehind,proto3" json:"relayed_behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3407,6 +3415,34 @@ func (x *Node) GetAppliedTime() *timestamppb.Timestamp {
 func (x *Node) GetInFlight() int32 {
 	if x != nil {
 		return x.InFlight
+	}
+	return 0
+}
+
+func (x *Node) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *Node) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
+func (x *Node) GetRelayed() int32 {
+	if x != nil {
+		return x.Relayed
+	}
+	return 0
+}
+
+func (x *Node) GetRelayedBehind() int32 {
+	if x != nil {
+		return x.RelayedBehind
 	}
 	return 0
 }
@@ -3626,7 +3662,15 @@ type Info struct {
 	// admin or viewer.
 	Role string `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
 	// Name of this replica.
-	Replica       string `protobuf:"bytes,6,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,6,opt,name=replica,proto3" json:"replica,omitempty"`
+	// How long the store, or a relay's control plane at home, has been out of reach; 0: it isn't.
+	StaleSeconds int64 `protobuf:"varint,7,opt,name=stale_seconds,json=staleSeconds,proto3" json:"stale_seconds,omitempty"`
+	// How many removals are held until someone confirms them.
+	HeldRemovals int32 `protobuf:"varint,8,opt,name=held_removals,json=heldRemovals,proto3" json:"held_removals,omitempty"`
+	// The first of these objects, at most 100.
+	Held []*ObjectName `protobuf:"bytes,9,rep,name=held,proto3" json:"held,omitempty"`
+	// Where this relay gets its config from, host:port; empty: this is no relay.
+	Upstream      string `protobuf:"bytes,10,opt,name=upstream,proto3" json:"upstream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3701,6 +3745,313 @@ func (x *Info) GetReplica() string {
 		return x.Replica
 	}
 	return ""
+}
+
+func (x *Info) GetStaleSeconds() int64 {
+	if x != nil {
+		return x.StaleSeconds
+	}
+	return 0
+}
+
+func (x *Info) GetHeldRemovals() int32 {
+	if x != nil {
+		return x.HeldRemovals
+	}
+	return 0
+}
+
+func (x *Info) GetHeld() []*ObjectName {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *Info) GetUpstream() string {
+	if x != nil {
+		return x.Upstream
+	}
+	return ""
+}
+
+// ConfirmRemovalsRequest says how many removals the caller has seen.
+type ConfirmRemovalsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Info.held_removals as it was read. It is refused when another number is held now.
+	Count         int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRemovalsRequest) Reset() {
+	*x = ConfirmRemovalsRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRemovalsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRemovalsRequest) ProtoMessage() {}
+
+func (x *ConfirmRemovalsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRemovalsRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRemovalsRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ConfirmRemovalsRequest) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// ConfirmRemovalsResponse says what became of it.
+type ConfirmRemovalsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many removals were let pass.
+	Confirmed     int32 `protobuf:"varint,1,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRemovalsResponse) Reset() {
+	*x = ConfirmRemovalsResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRemovalsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRemovalsResponse) ProtoMessage() {}
+
+func (x *ConfirmRemovalsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRemovalsResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmRemovalsResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ConfirmRemovalsResponse) GetConfirmed() int32 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+// WatchEventsRequest has no fields.
+type WatchEventsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsRequest) Reset() {
+	*x = WatchEventsRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsRequest) ProtoMessage() {}
+
+func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+}
+
+// WatchEventsResponse is one event.
+type WatchEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchEventsResponse_Change
+	//	*WatchEventsResponse_Node
+	//	*WatchEventsResponse_Missed
+	Event         isWatchEventsResponse_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsResponse) Reset() {
+	*x = WatchEventsResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsResponse) ProtoMessage() {}
+
+func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *WatchEventsResponse) GetEvent() isWatchEventsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchEventsResponse) GetChange() *Change {
+	if x != nil {
+		if x, ok := x.Event.(*WatchEventsResponse_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+func (x *WatchEventsResponse) GetNode() *Node {
+	if x != nil {
+		if x, ok := x.Event.(*WatchEventsResponse_Node); ok {
+			return x.Node
+		}
+	}
+	return nil
+}
+
+func (x *WatchEventsResponse) GetMissed() *Missed {
+	if x != nil {
+		if x, ok := x.Event.(*WatchEventsResponse_Missed); ok {
+			return x.Missed
+		}
+	}
+	return nil
+}
+
+type isWatchEventsResponse_Event interface {
+	isWatchEventsResponse_Event()
+}
+
+type WatchEventsResponse_Change struct {
+	// A change was committed; delivery is left out.
+	Change *Change `protobuf:"bytes,1,opt,name=change,proto3,oneof"`
+}
+
+type WatchEventsResponse_Node struct {
+	// A data plane came, went, or stands otherwise than before.
+	Node *Node `protobuf:"bytes,2,opt,name=node,proto3,oneof"`
+}
+
+type WatchEventsResponse_Missed struct {
+	// Events were left out because the caller reads too slowly: read what there is anew.
+	Missed *Missed `protobuf:"bytes,3,opt,name=missed,proto3,oneof"`
+}
+
+func (*WatchEventsResponse_Change) isWatchEventsResponse_Event() {}
+
+func (*WatchEventsResponse_Node) isWatchEventsResponse_Event() {}
+
+func (*WatchEventsResponse_Missed) isWatchEventsResponse_Event() {}
+
+// Missed says that events were left out.
+type Missed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many; at least one.
+	Events        int64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Missed) Reset() {
+	*x = Missed{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Missed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Missed) ProtoMessage() {}
+
+func (x *Missed) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Missed.ProtoReflect.Descriptor instead.
+func (*Missed) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Missed) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
 }
 
 var File_hopgate_admin_v1_admin_proto protoreflect.FileDescriptor
@@ -3960,7 +4311,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListNodesResponse\x12,\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x16.hopgate.admin.v1.NodeR\x05nodes\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\x83\x04\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"\xf4\x04\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x14\n" +
@@ -3977,7 +4328,11 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\asuspect\x18\f \x01(\bR\asuspect\x12\x1a\n" +
 	"\bdraining\x18\r \x01(\bR\bdraining\x12=\n" +
 	"\fapplied_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vappliedTime\x12\x1b\n" +
-	"\tin_flight\x18\x0f \x01(\x05R\binFlight\"\xaa\x01\n" +
+	"\tin_flight\x18\x0f \x01(\x05R\binFlight\x12\x18\n" +
+	"\arefused\x18\x10 \x01(\tR\arefused\x12\x14\n" +
+	"\x05relay\x18\x11 \x01(\bR\x05relay\x12\x18\n" +
+	"\arelayed\x18\x12 \x01(\x05R\arelayed\x12%\n" +
+	"\x0erelayed_behind\x18\x13 \x01(\x05R\rrelayedBehind\"\xaa\x01\n" +
 	"\bRejected\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -3990,14 +4345,31 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x10\n" +
-	"\x0eGetInfoRequest\"\x98\x01\n" +
+	"\x0eGetInfoRequest\"\xb0\x02\n" +
 	"\x04Info\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x12\n" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x18\n" +
-	"\areplica\x18\x06 \x01(\tR\areplica2\xa6\x1e\n" +
+	"\areplica\x18\x06 \x01(\tR\areplica\x12#\n" +
+	"\rstale_seconds\x18\a \x01(\x03R\fstaleSeconds\x12#\n" +
+	"\rheld_removals\x18\b \x01(\x05R\fheldRemovals\x120\n" +
+	"\x04held\x18\t \x03(\v2\x1c.hopgate.admin.v1.ObjectNameR\x04held\x12\x1a\n" +
+	"\bupstream\x18\n" +
+	" \x01(\tR\bupstream\".\n" +
+	"\x16ConfirmRemovalsRequest\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x05R\x05count\"7\n" +
+	"\x17ConfirmRemovalsResponse\x12\x1c\n" +
+	"\tconfirmed\x18\x01 \x01(\x05R\tconfirmed\"\x14\n" +
+	"\x12WatchEventsRequest\"\xb4\x01\n" +
+	"\x13WatchEventsResponse\x122\n" +
+	"\x06change\x18\x01 \x01(\v2\x18.hopgate.admin.v1.ChangeH\x00R\x06change\x12,\n" +
+	"\x04node\x18\x02 \x01(\v2\x16.hopgate.admin.v1.NodeH\x00R\x04node\x122\n" +
+	"\x06missed\x18\x03 \x01(\v2\x18.hopgate.admin.v1.MissedH\x00R\x06missedB\a\n" +
+	"\x05event\" \n" +
+	"\x06Missed\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x03R\x06events2\xec\x1f\n" +
 	"\fAdminService\x12D\n" +
 	"\tGetServer\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x19.hopgate.config.v1.Server\x12S\n" +
 	"\vListServers\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListServersResponse\x12J\n" +
@@ -4050,7 +4422,9 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\vListChanges\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListChangesResponse\x12Z\n" +
 	"\vDiffChanges\x12$.hopgate.admin.v1.DiffChangesRequest\x1a%.hopgate.admin.v1.DiffChangesResponse\x12O\n" +
 	"\fRevertChange\x12%.hopgate.admin.v1.RevertChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12O\n" +
-	"\tListNodes\x12\x1d.hopgate.admin.v1.ListRequest\x1a#.hopgate.admin.v1.ListNodesResponse\x12C\n" +
+	"\tListNodes\x12\x1d.hopgate.admin.v1.ListRequest\x1a#.hopgate.admin.v1.ListNodesResponse\x12\\\n" +
+	"\vWatchEvents\x12$.hopgate.admin.v1.WatchEventsRequest\x1a%.hopgate.admin.v1.WatchEventsResponse0\x01\x12f\n" +
+	"\x0fConfirmRemovals\x12(.hopgate.admin.v1.ConfirmRemovalsRequest\x1a).hopgate.admin.v1.ConfirmRemovalsResponse\x12C\n" +
 	"\aGetInfo\x12 .hopgate.admin.v1.GetInfoRequest\x1a\x16.hopgate.admin.v1.InfoB?Z=github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -4065,7 +4439,7 @@ func file_hopgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hopgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*GetRequest)(nil),                    // 0: hopgate.admin.v1.GetRequest
 	(*ListRequest)(nil),                   // 1: hopgate.admin.v1.ListRequest
@@ -4113,174 +4487,187 @@ var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*Upstream)(nil),                      // 43: hopgate.admin.v1.Upstream
 	(*GetInfoRequest)(nil),                // 44: hopgate.admin.v1.GetInfoRequest
 	(*Info)(nil),                          // 45: hopgate.admin.v1.Info
-	(*v1.Server)(nil),                     // 46: hopgate.config.v1.Server
-	(*v1.ApiKey)(nil),                     // 47: hopgate.config.v1.ApiKey
-	(*v1.Settings)(nil),                   // 48: hopgate.config.v1.Settings
-	(*fieldmaskpb.FieldMask)(nil),         // 49: google.protobuf.FieldMask
-	(*v1.Ingress)(nil),                    // 50: hopgate.config.v1.Ingress
-	(*v1.Team)(nil),                       // 51: hopgate.config.v1.Team
-	(*v1.IdentityProvider)(nil),           // 52: hopgate.config.v1.IdentityProvider
-	(*v1.Secret)(nil),                     // 53: hopgate.config.v1.Secret
-	(*v1.Toolset)(nil),                    // 54: hopgate.config.v1.Toolset
-	(*timestamppb.Timestamp)(nil),         // 55: google.protobuf.Timestamp
-	(*v1.Refusal)(nil),                    // 56: hopgate.config.v1.Refusal
+	(*ConfirmRemovalsRequest)(nil),        // 46: hopgate.admin.v1.ConfirmRemovalsRequest
+	(*ConfirmRemovalsResponse)(nil),       // 47: hopgate.admin.v1.ConfirmRemovalsResponse
+	(*WatchEventsRequest)(nil),            // 48: hopgate.admin.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),           // 49: hopgate.admin.v1.WatchEventsResponse
+	(*Missed)(nil),                        // 50: hopgate.admin.v1.Missed
+	(*v1.Server)(nil),                     // 51: hopgate.config.v1.Server
+	(*v1.ApiKey)(nil),                     // 52: hopgate.config.v1.ApiKey
+	(*v1.Settings)(nil),                   // 53: hopgate.config.v1.Settings
+	(*fieldmaskpb.FieldMask)(nil),         // 54: google.protobuf.FieldMask
+	(*v1.Ingress)(nil),                    // 55: hopgate.config.v1.Ingress
+	(*v1.Team)(nil),                       // 56: hopgate.config.v1.Team
+	(*v1.IdentityProvider)(nil),           // 57: hopgate.config.v1.IdentityProvider
+	(*v1.Secret)(nil),                     // 58: hopgate.config.v1.Secret
+	(*v1.Toolset)(nil),                    // 59: hopgate.config.v1.Toolset
+	(*timestamppb.Timestamp)(nil),         // 60: google.protobuf.Timestamp
+	(*v1.Refusal)(nil),                    // 61: hopgate.config.v1.Refusal
 }
 var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
-	46,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
-	47,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
-	48,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
-	46,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
-	46,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
-	49,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	47,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	47,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	49,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	48,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	48,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	49,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	50,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
-	50,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	50,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	49,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
-	51,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
-	51,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
-	51,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
-	49,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	52,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
-	52,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	52,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	49,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	53,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
-	53,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	53,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	49,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
-	54,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
-	54,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	54,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	49,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	46,  // 32: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
-	47,  // 33: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
-	48,  // 34: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
-	50,  // 35: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
-	51,  // 36: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
-	52,  // 37: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	53,  // 38: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
-	54,  // 39: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
+	51,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
+	52,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
+	53,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
+	51,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
+	51,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
+	54,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	52,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	52,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	54,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	53,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	53,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	54,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	55,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
+	55,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	55,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	54,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
+	56,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
+	56,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
+	56,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
+	54,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	57,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
+	57,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	57,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	54,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	58,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
+	58,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	58,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	54,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
+	59,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
+	59,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	59,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	54,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	51,  // 32: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
+	52,  // 33: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
+	53,  // 34: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
+	55,  // 35: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
+	56,  // 36: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
+	57,  // 37: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	58,  // 38: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
+	59,  // 39: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
 	28,  // 40: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
 	29,  // 41: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
 	36,  // 42: hopgate.admin.v1.DiffChangesResponse.objects:type_name -> hopgate.admin.v1.ChangedObject
-	55,  // 43: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	60,  // 43: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
 	36,  // 44: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
 	38,  // 45: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
 	37,  // 46: hopgate.admin.v1.ChangedObject.fields:type_name -> hopgate.admin.v1.ChangedField
-	56,  // 47: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
+	61,  // 47: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
 	35,  // 48: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
 	41,  // 49: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
-	55,  // 50: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
+	60,  // 50: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
 	42,  // 51: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
 	43,  // 52: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
-	55,  // 53: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
-	55,  // 54: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
-	55,  // 55: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
-	0,   // 56: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 57: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
-	5,   // 58: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
-	6,   // 59: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
-	26,  // 60: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 61: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 62: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
-	7,   // 63: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
-	8,   // 64: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
-	26,  // 65: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 66: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 67: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
-	9,   // 68: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
-	10,  // 69: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
-	26,  // 70: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 71: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 72: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
-	12,  // 73: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
-	13,  // 74: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
-	26,  // 75: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 76: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 77: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
-	15,  // 78: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
-	16,  // 79: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
-	26,  // 80: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 81: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 82: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
-	18,  // 83: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
-	19,  // 84: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
-	26,  // 85: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 86: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 87: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
-	21,  // 88: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
-	22,  // 89: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
-	26,  // 90: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 91: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 92: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
-	24,  // 93: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
-	25,  // 94: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
-	26,  // 95: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
-	30,  // 96: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
-	34,  // 97: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
-	1,   // 98: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
-	32,  // 99: hopgate.admin.v1.AdminService.DiffChanges:input_type -> hopgate.admin.v1.DiffChangesRequest
-	31,  // 100: hopgate.admin.v1.AdminService.RevertChange:input_type -> hopgate.admin.v1.RevertChangeRequest
-	1,   // 101: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
-	44,  // 102: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
-	46,  // 103: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
-	2,   // 104: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
-	46,  // 105: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
-	46,  // 106: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
-	27,  // 107: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
-	47,  // 108: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
-	3,   // 109: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
-	47,  // 110: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
-	47,  // 111: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
-	27,  // 112: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
-	48,  // 113: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
-	4,   // 114: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
-	48,  // 115: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
-	48,  // 116: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
-	27,  // 117: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
-	50,  // 118: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
-	11,  // 119: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
-	50,  // 120: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
-	50,  // 121: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
-	27,  // 122: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
-	51,  // 123: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
-	14,  // 124: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
-	51,  // 125: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
-	51,  // 126: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
-	27,  // 127: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
-	52,  // 128: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	17,  // 129: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
-	52,  // 130: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	52,  // 131: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	27,  // 132: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
-	53,  // 133: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
-	20,  // 134: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
-	53,  // 135: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
-	53,  // 136: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
-	27,  // 137: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
-	54,  // 138: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
-	23,  // 139: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
-	54,  // 140: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
-	54,  // 141: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
-	27,  // 142: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
-	35,  // 143: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
-	35,  // 144: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
-	39,  // 145: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
-	33,  // 146: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
-	35,  // 147: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
-	40,  // 148: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
-	45,  // 149: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
-	103, // [103:150] is the sub-list for method output_type
-	56,  // [56:103] is the sub-list for method input_type
-	56,  // [56:56] is the sub-list for extension type_name
-	56,  // [56:56] is the sub-list for extension extendee
-	0,   // [0:56] is the sub-list for field type_name
+	60,  // 53: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
+	60,  // 54: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
+	60,  // 55: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
+	29,  // 56: hopgate.admin.v1.Info.held:type_name -> hopgate.admin.v1.ObjectName
+	35,  // 57: hopgate.admin.v1.WatchEventsResponse.change:type_name -> hopgate.admin.v1.Change
+	41,  // 58: hopgate.admin.v1.WatchEventsResponse.node:type_name -> hopgate.admin.v1.Node
+	50,  // 59: hopgate.admin.v1.WatchEventsResponse.missed:type_name -> hopgate.admin.v1.Missed
+	0,   // 60: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 61: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
+	5,   // 62: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
+	6,   // 63: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
+	26,  // 64: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 65: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 66: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
+	7,   // 67: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
+	8,   // 68: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
+	26,  // 69: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 70: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 71: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
+	9,   // 72: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
+	10,  // 73: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
+	26,  // 74: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 75: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 76: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
+	12,  // 77: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
+	13,  // 78: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
+	26,  // 79: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 80: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 81: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
+	15,  // 82: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
+	16,  // 83: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
+	26,  // 84: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 85: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 86: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
+	18,  // 87: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
+	19,  // 88: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
+	26,  // 89: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 90: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 91: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
+	21,  // 92: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
+	22,  // 93: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
+	26,  // 94: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 95: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 96: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
+	24,  // 97: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
+	25,  // 98: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
+	26,  // 99: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
+	30,  // 100: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
+	34,  // 101: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
+	1,   // 102: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
+	32,  // 103: hopgate.admin.v1.AdminService.DiffChanges:input_type -> hopgate.admin.v1.DiffChangesRequest
+	31,  // 104: hopgate.admin.v1.AdminService.RevertChange:input_type -> hopgate.admin.v1.RevertChangeRequest
+	1,   // 105: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
+	48,  // 106: hopgate.admin.v1.AdminService.WatchEvents:input_type -> hopgate.admin.v1.WatchEventsRequest
+	46,  // 107: hopgate.admin.v1.AdminService.ConfirmRemovals:input_type -> hopgate.admin.v1.ConfirmRemovalsRequest
+	44,  // 108: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
+	51,  // 109: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
+	2,   // 110: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
+	51,  // 111: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
+	51,  // 112: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
+	27,  // 113: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
+	52,  // 114: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
+	3,   // 115: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
+	52,  // 116: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
+	52,  // 117: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
+	27,  // 118: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
+	53,  // 119: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
+	4,   // 120: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
+	53,  // 121: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
+	53,  // 122: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
+	27,  // 123: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
+	55,  // 124: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
+	11,  // 125: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
+	55,  // 126: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
+	55,  // 127: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
+	27,  // 128: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
+	56,  // 129: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
+	14,  // 130: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
+	56,  // 131: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
+	56,  // 132: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
+	27,  // 133: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
+	57,  // 134: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	17,  // 135: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
+	57,  // 136: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	57,  // 137: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	27,  // 138: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
+	58,  // 139: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
+	20,  // 140: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
+	58,  // 141: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
+	58,  // 142: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
+	27,  // 143: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
+	59,  // 144: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
+	23,  // 145: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
+	59,  // 146: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
+	59,  // 147: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
+	27,  // 148: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
+	35,  // 149: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
+	35,  // 150: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
+	39,  // 151: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
+	33,  // 152: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
+	35,  // 153: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
+	40,  // 154: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
+	49,  // 155: hopgate.admin.v1.AdminService.WatchEvents:output_type -> hopgate.admin.v1.WatchEventsResponse
+	47,  // 156: hopgate.admin.v1.AdminService.ConfirmRemovals:output_type -> hopgate.admin.v1.ConfirmRemovalsResponse
+	45,  // 157: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
+	109, // [109:158] is the sub-list for method output_type
+	60,  // [60:109] is the sub-list for method input_type
+	60,  // [60:60] is the sub-list for extension type_name
+	60,  // [60:60] is the sub-list for extension extendee
+	0,   // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_admin_v1_admin_proto_init() }
@@ -4298,13 +4685,18 @@ func file_hopgate_admin_v1_admin_proto_init() {
 		(*Object_Secret)(nil),
 		(*Object_Toolset)(nil),
 	}
+	file_hopgate_admin_v1_admin_proto_msgTypes[49].OneofWrappers = []any{
+		(*WatchEventsResponse_Change)(nil),
+		(*WatchEventsResponse_Node)(nil),
+		(*WatchEventsResponse_Missed)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_admin_v1_admin_proto_rawDesc), len(file_hopgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

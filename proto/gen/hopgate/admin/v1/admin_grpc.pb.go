@@ -71,6 +71,8 @@ const (
 	AdminService_DiffChanges_FullMethodName            = "/hopgate.admin.v1.AdminService/DiffChanges"
 	AdminService_RevertChange_FullMethodName           = "/hopgate.admin.v1.AdminService/RevertChange"
 	AdminService_ListNodes_FullMethodName              = "/hopgate.admin.v1.AdminService/ListNodes"
+	AdminService_WatchEvents_FullMethodName            = "/hopgate.admin.v1.AdminService/WatchEvents"
+	AdminService_ConfirmRemovals_FullMethodName        = "/hopgate.admin.v1.AdminService/ConfirmRemovals"
 	AdminService_GetInfo_FullMethodName                = "/hopgate.admin.v1.AdminService/GetInfo"
 )
 
@@ -173,6 +175,11 @@ type AdminServiceClient interface {
 	RevertChange(ctx context.Context, in *RevertChangeRequest, opts ...grpc.CallOption) (*Change, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
+	// WatchEvents tells of changes and of how the data planes take them, as they happen, until the caller ends the call. Its REST face sends
+	// server-sent events.
+	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
+	// ConfirmRemovals lets go of objects whose removals this control plane holds, because the store lost them without a change that says so.
+	ConfirmRemovals(ctx context.Context, in *ConfirmRemovalsRequest, opts ...grpc.CallOption) (*ConfirmRemovalsResponse, error)
 	// GetInfo says who answers and as whom the caller was recognised.
 	GetInfo(ctx context.Context, in *GetInfoRequest, opts ...grpc.CallOption) (*Info, error)
 }
@@ -645,6 +652,35 @@ func (c *adminServiceClient) ListNodes(ctx context.Context, in *ListRequest, opt
 	return out, nil
 }
 
+func (c *adminServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_WatchEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEventsRequest, WatchEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
+
+func (c *adminServiceClient) ConfirmRemovals(ctx context.Context, in *ConfirmRemovalsRequest, opts ...grpc.CallOption) (*ConfirmRemovalsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmRemovalsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ConfirmRemovals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetInfo(ctx context.Context, in *GetInfoRequest, opts ...grpc.CallOption) (*Info, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Info)
@@ -754,6 +790,11 @@ type AdminServiceServer interface {
 	RevertChange(context.Context, *RevertChangeRequest) (*Change, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error)
+	// WatchEvents tells of changes and of how the data planes take them, as they happen, until the caller ends the call. Its REST face sends
+	// server-sent events.
+	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
+	// ConfirmRemovals lets go of objects whose removals this control plane holds, because the store lost them without a change that says so.
+	ConfirmRemovals(context.Context, *ConfirmRemovalsRequest) (*ConfirmRemovalsResponse, error)
 	// GetInfo says who answers and as whom the caller was recognised.
 	GetInfo(context.Context, *GetInfoRequest) (*Info, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -903,6 +944,12 @@ func (UnimplementedAdminServiceServer) RevertChange(context.Context, *RevertChan
 }
 func (UnimplementedAdminServiceServer) ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
+}
+func (UnimplementedAdminServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedAdminServiceServer) ConfirmRemovals(context.Context, *ConfirmRemovalsRequest) (*ConfirmRemovalsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmRemovals not implemented")
 }
 func (UnimplementedAdminServiceServer) GetInfo(context.Context, *GetInfoRequest) (*Info, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetInfo not implemented")
@@ -1756,6 +1803,35 @@ func _AdminService_ListNodes_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchEvents(m, &grpc.GenericServerStream[WatchEventsRequest, WatchEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
+
+func _AdminService_ConfirmRemovals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRemovalsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ConfirmRemovals(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ConfirmRemovals_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ConfirmRemovals(ctx, req.(*ConfirmRemovalsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetInfoRequest)
 	if err := dec(in); err != nil {
@@ -1966,10 +2042,20 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ListNodes_Handler,
 		},
 		{
+			MethodName: "ConfirmRemovals",
+			Handler:    _AdminService_ConfirmRemovals_Handler,
+		},
+		{
 			MethodName: "GetInfo",
 			Handler:    _AdminService_GetInfo_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchEvents",
+			Handler:       _AdminService_WatchEvents_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "hopgate/admin/v1/admin.proto",
 }

@@ -1,0 +1,57 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+)
+
+// PrintCondition writes what is amiss with the control plane itself and what to do about it, a line each; nothing when all is well. Of a relay
+// it also says whose it is.
+func PrintCondition(w io.Writer, info *adminv1.Info) {
+	stale := (time.Duration(info.GetStaleSeconds()) * time.Second).String()
+	if up := info.GetUpstream(); up != "" {
+		fmt.Fprintln(w, clean("this is a relay of "+up))
+		if info.GetStaleSeconds() > 0 {
+			fmt.Fprintln(w, "its control plane has been out of reach for "+stale+": the data planes keep what they have; see that the relay reaches it")
+		}
+	} else if info.GetStaleSeconds() > 0 {
+		fmt.Fprintln(w, "the store has been out of reach for "+stale+": nothing can be changed, the data planes keep what they have; see that the control plane reaches it")
+	}
+	if n := info.GetHeldRemovals(); n > 0 {
+		fmt.Fprintf(w, "%d removals are held, because the store lost these objects without a change that says so; the data planes keep them\n"+
+			"  see them: hopgate removals; let them go: hopgate removals confirm %d; or put the objects back: hopgate apply\n", n, n)
+	}
+}
+
+// PrintRemovals writes the objects whose removals are held: a line each, or as the API tells them.
+func PrintRemovals(w io.Writer, format string, info *adminv1.Info) error {
+	if format != Text {
+		return Print(w, format, "", messages(info.GetHeld()))
+	}
+	if info.GetHeldRemovals() == 0 {
+		_, err := fmt.Fprintln(w, "no removals are held")
+		return err
+	}
+	for _, o := range info.GetHeld() {
+		fmt.Fprintln(w, clean(o.GetKind()+"/"+o.GetName()))
+	}
+	if more := int(info.GetHeldRemovals()) - len(info.GetHeld()); more > 0 {
+		fmt.Fprintf(w, "and %d more\n", more)
+	}
+	_, err := fmt.Fprintf(w, "let them go: hopgate removals confirm %d\n", info.GetHeldRemovals())
+	return err
+}
+
+// ConfirmRemovals lets held removals pass if exactly count are held.
+func ConfirmRemovals(ctx context.Context, c adminv1.AdminServiceClient, count int32, w io.Writer) error {
+	r, err := c.ConfirmRemovals(ctx, &adminv1.ConfirmRemovalsRequest{Count: count})
+	if err != nil {
+		return Explain(err)
+	}
+	_, err = fmt.Fprintf(w, "%d removals confirmed\n", r.GetConfirmed())
+	return err
+}

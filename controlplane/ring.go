@@ -1,0 +1,36 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hopgate/hopgate/controlplane/secret"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// sessionRing seals what data planes hand to clients of MCP.
+const sessionRing = "session"
+
+// rotate gives the sealing ring new keys. A relay gets its ring from home.
+func (p *Plane) rotate(ctx context.Context) error {
+	if _, reads := p.cfg.Store.(Relay); reads {
+		return nil
+	}
+	r, err := secret.NewRotator(secret.Rotation{Store: p.cfg.Store, KEK: p.cfg.KEK, Name: sessionRing, Everyone: p.everyone, Log: p.cfg.Log})
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
+}
+
+// everyone returns nil when every data plane of this control plane serves a revision of the ring. Those of others have the rotation's grace.
+func (p *Plane) everyone(ctx context.Context, revision int64) error {
+	d, err := p.fleet.Wait(ctx, revision, confset.Key{Kind: secret.KindRing, Name: sessionRing})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%d of %d data planes haven't answered: %w", d.GetPending(), d.GetNodes(), err)
+	case d.GetRejected() > 0:
+		return fmt.Errorf("%d data planes refuse it, %s: %s", d.GetRejected(), d.GetRefusals()[0].GetNode(), d.GetRefusals()[0].GetText())
+	}
+	return nil
+}
