@@ -77,7 +77,7 @@ func (w *wire) watchers() int {
 // watchSSE opens a REST watch and returns its answer and a reader of lines.
 func (p *plane) watchSSE() (*http.Response, *bufio.Reader) {
 	p.Helper()
-	req, err := http.NewRequestWithContext(p.Context(), "GET", p.url+"/v1/watch", nil)
+	req, err := http.NewRequestWithContext(p.Context(), http.MethodGet, p.url+"/v1/watch", nil)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -105,8 +105,8 @@ func lines(t testing.TB, r *bufio.Reader, n int) (out []string) {
 func TestAWatchTellsChangesAndNodesAsServerSentEvents(t *testing.T) {
 	w := newWire()
 	p := start(t, memstore.New(), w.option)
-	res, r := p.watchSSE()
-	if got := res.Header.Get("Content-Type"); res.StatusCode != 200 || got != "text/event-stream" {
+	res, r := p.watchSSE() //nolint:bodyclose // closed when the test ends
+	if got := res.Header.Get("Content-Type"); res.StatusCode != http.StatusOK || got != "text/event-stream" {
 		t.Fatalf("status %d, type %s", res.StatusCode, got)
 	}
 	emit(w, w.changes, view.Told{Change: &store.ChangeRecord{ID: "c1", Author: "master", Revision: 7, Objects: []store.Changed{{Kind: "server", Name: "a", After: "00"}, {Kind: "ring", Name: "session"}}}})
@@ -148,7 +148,7 @@ func TestAWatchOverGRPCTellsRealChanges(t *testing.T) {
 func TestASlowWatcherHearsHowManyEventsItMissed(t *testing.T) {
 	w := newWire()
 	p := start(t, memstore.New(), w.option)
-	_, r := p.watchSSE()
+	_, r := p.watchSSE() //nolint:bodyclose // closed when the test ends
 	lines(t, r, 2)
 	// One burst under the lock that every watcher's sender must not need.
 	const burst = 100_000
@@ -227,7 +227,7 @@ func TestAWatchEndsWithItsKey(t *testing.T) {
 	p := start(t, memstore.New(), w.option)
 	const key = "sk-viewer-0123456789abcdef0123456789"
 	p.must(200, "PUT", "/v1/apikeys/eye", `{"spec":{"sha256":"`+sum(key)+`","roles":["viewer"]}}`)
-	_, sse := p.as(key).watchSSE()
+	_, sse := p.as(key).watchSSE() //nolint:bodyclose // closed when the test ends
 	lines(t, sse, 2)
 	client, ctx := p.as(key).dial()
 	st, err := client.WatchEvents(ctx, &adminv1.WatchEventsRequest{})
@@ -273,7 +273,7 @@ func TestAnIdleWatchShowsThatItIsAliveAndEndsAtShutdown(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = srv.Run(ctx) })
 		out := &page{header: http.Header{}}
-		req, _ := http.NewRequestWithContext(t.Context(), "GET", "/v1/watch", http.NoBody)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/watch", http.NoBody)
 		req.Header.Set("Authorization", "Bearer "+masterKey)
 		wg.Go(func() { srv.Handler().ServeHTTP(out, req) })
 		<-time.After(31 * time.Second)

@@ -204,7 +204,7 @@ func (x *session) update(part *syncv1.Update) (*ending, error) {
 	x.overdue = nil
 	u, err := x.collect.add(part)
 	if err != nil {
-		return &ending{err: err, resync: true}, nil
+		return &ending{err: err, resync: true}, nil //nolint:nilerr // told as the ending
 	}
 	if u == nil {
 		return nil, nil

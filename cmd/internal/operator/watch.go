@@ -30,7 +30,7 @@ func Watch(ctx context.Context, c adminv1.AdminServiceClient, format string, w i
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // that is how it ends
 	case errors.Is(err, io.EOF):
 		return errors.New("the control plane ended the watch; watch again")
 	}
