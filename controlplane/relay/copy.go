@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/update"
 )
 
 // The copy is sealed with the KEK and bound to the region. Inside: the length of a Shares message (4 bytes, big-endian), that message, and
@@ -70,14 +72,15 @@ func (s *Store) decode(blob []byte) (*version, error) {
 	if err := errors.Join(proto.Unmarshal(plain[4:n], shares), proto.Unmarshal(plain[n:], whole)); err != nil {
 		return nil, fmt.Errorf("%w: %w", secret.ErrDamaged, err)
 	}
-	u := &update{full: true}
-	if err := u.take(whole); err != nil {
+	c := update.Collector{Most: math.MaxInt}
+	u, err := c.Add(whole)
+	switch {
+	case err != nil:
 		return nil, err
+	case u == nil:
+		return nil, secret.ErrDamaged
 	}
-	if err := u.finish(whole); err != nil {
-		return nil, err
-	}
-	v, err := u.over(confset.Empty())
+	v, err := leadsTo(u, confset.Empty())
 	if err == nil {
 		s.part = shares.GetDefaultPpm() // before anybody else has the store
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 	"github.com/hopgate/hopgate/proto/rules"
+	"github.com/hopgate/hopgate/proto/update"
 )
 
 const (
@@ -41,7 +42,7 @@ type session struct {
 	s        *Store
 	stream   syncv1.SyncService_SyncClient
 	incoming chan received
-	collect  collector
+	collect  update.Collector
 	greeting *time.Timer // ends the stream when no Welcome comes
 	welcomed bool
 	overdue  <-chan time.Time // nil unless the whole set is awaited
@@ -62,7 +63,7 @@ func (s *Store) session(ctx context.Context, address string, resync bool) ending
 	s.note(func() { s.address = address })
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	x := &session{s: s, incoming: make(chan received), collect: collector{most: s.cfg.MaxUpdate}}
+	x := &session{s: s, incoming: make(chan received), collect: update.Collector{Most: s.cfg.MaxUpdate}}
 	x.greeting = time.AfterFunc(greetWithin, func() { cancel(fmt.Errorf("no answer within %s", greetWithin)) })
 	defer x.greeting.Stop()
 	if x.stream, err = syncv1.NewSyncServiceClient(conn).Sync(ctx); err != nil {
@@ -202,7 +203,7 @@ func (x *session) welcome(w *syncv1.Welcome) (*ending, error) {
 // update takes in one part, and answers after the last.
 func (x *session) update(part *syncv1.Update) (*ending, error) {
 	x.overdue = nil
-	u, err := x.collect.add(part)
+	u, err := x.collect.Add(part)
 	if err != nil {
 		return &ending{err: err, resync: true}, nil //nolint:nilerr // told as the ending
 	}
@@ -210,34 +211,34 @@ func (x *session) update(part *syncv1.Update) (*ending, error) {
 		return nil, nil
 	}
 	held, _, _ := x.s.version()
-	if held != nil && u.to.epoch == held.epoch && u.to.revision < held.revision {
-		reason := fmt.Sprintf("revision %d is older than %d, which this relay holds, of the same store", u.to.revision, held.revision)
-		_ = x.ack(u.nonce, reason)
+	if held != nil && u.Epoch == held.epoch && u.Revision < held.revision {
+		reason := fmt.Sprintf("revision %d is older than %d, which this relay holds, of the same store", u.Revision, held.revision)
+		_ = x.ack(u.Nonce, reason)
 		return &ending{err: fmt.Errorf("this control plane is behind: %s", reason), paced: true, turn: 1}, nil
 	}
 	return nil, x.take(u, held)
 }
 
 // take brings an update in force or refuses it.
-func (x *session) take(u *update, held *version) error {
+func (x *session) take(u *update.Update, held *version) error {
 	set := confset.Empty()
 	if held != nil {
 		set = held.set
 	}
-	next, err := u.over(set)
+	next, err := leadsTo(u, set)
 	if err != nil {
-		x.s.cfg.Log.Error("config refused", "revision", u.to.revision, "reason", err)
+		x.s.cfg.Log.Error("config refused", "revision", u.Revision, "reason", err)
 		x.overdue = time.After(resyncWithin)
-		return x.ack(u.nonce, err.Error())
+		return x.ack(u.Nonce, err.Error())
 	}
-	reason := suspicious(held, next, u.full)
+	reason := suspicious(held, next, u.Full)
 	x.s.note(func() { x.s.held = reason })
 	if reason != "" {
-		x.s.cfg.Log.Error("config refused", "revision", u.to.revision, "reason", reason)
-		return x.ack(u.nonce, reason)
+		x.s.cfg.Log.Error("config refused", "revision", u.Revision, "reason", reason)
+		return x.ack(u.Nonce, reason)
 	}
 	x.s.publish(next)
-	if err := x.ack(u.nonce, ""); err != nil {
+	if err := x.ack(u.Nonce, ""); err != nil {
 		return err
 	}
 	return x.health()

@@ -15,6 +15,7 @@ import (
 	"github.com/hopgate/hopgate/proto/attr"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/update"
 )
 
 const (
@@ -35,7 +36,7 @@ type verdict struct {
 // update takes in one part, and answers after the last.
 func (s *session) update(ctx context.Context, part *syncv1.Update) *ending {
 	s.overdue = nil
-	u, err := s.collect.add(part)
+	u, err := s.collect.Add(part)
 	if err != nil {
 		s.f.metrics.resyncs.Inc()
 		return &ending{err: err, resync: true}
@@ -56,46 +57,51 @@ func (s *session) update(ctx context.Context, part *syncv1.Update) *ending {
 
 // apply brings an update in force or refuses it, in a span that is a child of the change's. The answer has the outcomes of the objects in
 // the update, or with whole those of the whole set.
-func (f *Follower) apply(ctx context.Context, u *update, whole bool) (*syncv1.Ack, verdict) {
+func (f *Follower) apply(ctx context.Context, u *update.Update, whole bool) (*syncv1.Ack, verdict) {
 	start := time.Now()
-	_, span := f.tracer.Start(remote(ctx, u.traceparent), attr.SpanTable, trace.WithLinks(linksTo(u.links)...), trace.WithAttributes(
+	_, span := f.tracer.Start(remote(ctx, u.Traceparent), attr.SpanTable, trace.WithLinks(linksTo(u.Links)...), trace.WithAttributes(
 		attribute.String(attr.Node, f.cfg.Node),
 		attribute.String(attr.Region, f.cfg.Region),
-		attribute.Int64(attr.ConfigRevision, u.version.Revision),
-		attribute.Int64(attr.Nonce, int64(u.nonce)),
-		attribute.Bool(attr.Full, u.full),
-		attribute.Int(attr.Objects, len(u.delta.Upserts)+len(u.delta.Removals)),
-		attribute.StringSlice(attr.Change, u.changes)))
+		attribute.Int64(attr.ConfigRevision, u.Revision),
+		attribute.Int64(attr.Nonce, int64(u.Nonce)),
+		attribute.Bool(attr.Full, u.Full),
+		attribute.Int(attr.Objects, len(u.Delta.Upserts)+len(u.Delta.Removals)),
+		attribute.StringSlice(attr.Change, u.Changes)))
 	defer span.End()
 
 	v := f.judge(u, start)
 	if v.reason != "" {
 		f.metrics.refused.Inc()
-		f.cfg.Log.Error("config refused", "revision", u.version.Revision, "reason", v.reason)
+		f.cfg.Log.Error("config refused", "revision", u.Revision, "reason", v.reason)
 		span.SetAttributes(attribute.String(attr.Outcome, "refused"))
 		span.SetStatus(codes.Error, v.reason)
 		return f.ack(u, v.reason, nil), v
 	}
-	outs := f.adopt(v.delta, v.next, u.version)
+	outs := f.adopt(v.delta, v.next, leadsTo(u))
 	took := time.Since(start)
 	f.metrics.apply.Observe(took.Seconds())
-	if whole || u.full {
+	if whole || u.Full {
 		outs = f.cfg.Table.Load().Outcomes()
 	}
 	f.report(u, outs, took, span)
 	return f.ack(u, "", outs), v
 }
 
+// leadsTo is the version that an update leads to.
+func leadsTo(u *update.Update) table.Version {
+	return table.Version{Revision: u.Revision, Epoch: u.Epoch, Digest: u.Digest}
+}
+
 // judge works out what an update leads to, or why it is refused.
-func (f *Follower) judge(u *update, now time.Time) verdict {
-	if held := f.cfg.Table.Load().Version(); u.version.Epoch == held.Epoch && u.version.Revision < held.Revision {
-		reason := fmt.Sprintf("revision %d is older than %d, which is served, of the same store", u.version.Revision, held.Revision)
+func (f *Follower) judge(u *update.Update, now time.Time) verdict {
+	if held := f.cfg.Table.Load().Version(); u.Epoch == held.Epoch && u.Revision < held.Revision {
+		reason := fmt.Sprintf("revision %d is older than %d, which is served, of the same store", u.Revision, held.Revision)
 		return verdict{reason: reason, end: &ending{err: fmt.Errorf("this control plane is behind: %s", reason), paced: true, turn: 1}}
 	}
-	if reason := f.heldOff(u.version.Digest, now); reason != "" {
+	if reason := f.heldOff(u.Digest, now); reason != "" {
 		return verdict{reason: reason}
 	}
-	next, delta, err := u.over(f.set)
+	next, delta, err := u.Over(f.set)
 	if err != nil {
 		return f.misfit(u, err)
 	}
@@ -104,7 +110,7 @@ func (f *Follower) judge(u *update, now time.Time) verdict {
 	if reason != "" {
 		return verdict{reason: reason}
 	}
-	if s := f.store.Suspect(); s != nil && s.Version.Digest == u.version.Digest {
+	if s := f.store.Suspect(); s != nil && s.Version.Digest == u.Digest {
 		if err := f.store.Retry(); err != nil {
 			return verdict{reason: "suspect, and that it is tried again can't be noted on disk"}
 		}
@@ -114,10 +120,10 @@ func (f *Follower) judge(u *update, now time.Time) verdict {
 
 // misfit refuses an update that doesn't lead to what its digest says. After a delta the control plane sends the whole set on the same
 // stream; a whole set that doesn't fit ends the stream.
-func (f *Follower) misfit(u *update, err error) verdict {
+func (f *Follower) misfit(u *update.Update, err error) verdict {
 	f.metrics.resyncs.Inc()
 	v := verdict{reason: "not what its digest says: " + err.Error(), resync: true}
-	if u.full {
+	if u.Full {
 		v.end = &ending{err: err, paced: true, resync: true}
 	}
 	return v
@@ -139,10 +145,10 @@ func (f *Follower) adopt(d confset.Delta, next *confset.Set, v table.Version) []
 }
 
 // ack is the answer to an update. What is held is named after it was applied or refused.
-func (f *Follower) ack(u *update, reason string, outs []table.Outcome) *syncv1.Ack {
+func (f *Follower) ack(u *update.Update, reason string, outs []table.Outcome) *syncv1.Ack {
 	held := f.cfg.Table.Load().Version()
 	a := &syncv1.Ack{
-		Nonce:       u.nonce,
+		Nonce:       u.Nonce,
 		Digest:      f.heldDigest(),
 		Revision:    held.Revision,
 		Refused:     reason != "",
@@ -156,15 +162,15 @@ func (f *Follower) ack(u *update, reason string, outs []table.Outcome) *syncv1.A
 }
 
 // report tells log and span what became of an update.
-func (f *Follower) report(u *update, outs []table.Outcome, took time.Duration, span trace.Span) {
+func (f *Follower) report(u *update.Update, outs []table.Outcome, took time.Duration, span trace.Span) {
 	rejected := 0
 	for _, o := range outs {
 		if o.Rejected {
 			rejected++
 		}
 	}
-	f.cfg.Log.Info("config applied", "revision", u.version.Revision, "upserts", len(u.delta.Upserts), "removals", len(u.delta.Removals),
-		"full", u.full, "rejected", rejected, "took", took)
+	f.cfg.Log.Info("config applied", "revision", u.Revision, "upserts", len(u.Delta.Upserts), "removals", len(u.Delta.Removals),
+		"full", u.Full, "rejected", rejected, "took", took)
 	outcome := "applied"
 	for _, o := range outs[:min(len(outs), mostEvents)] {
 		f.cfg.Log.Warn("object not simply applied", attr.Object, o.Key.String(), "rejected", o.Rejected, attr.Field, o.Field, "text", o.Text)

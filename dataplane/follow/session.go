@@ -15,6 +15,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/update"
 )
 
 const (
@@ -44,7 +45,7 @@ type session struct {
 	f        *Follower
 	stream   syncv1.SyncService_SyncClient
 	incoming chan received
-	collect  collector
+	collect  update.Collector
 	greeting *time.Timer // ends the stream when no Welcome comes
 	welcomed bool
 	answered bool             // outcomes of the whole set were told on this stream
@@ -68,7 +69,7 @@ func (f *Follower) session(ctx context.Context, address string, resync bool) end
 	f.note(func(s *Status) { s.Address = address })
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{f: f, incoming: make(chan received), collect: collector{most: f.cfg.MaxUpdate}}
+	s := &session{f: f, incoming: make(chan received), collect: update.Collector{Most: f.cfg.MaxUpdate}}
 	s.greeting = time.AfterFunc(greetWithin, func() { cancel(fmt.Errorf("no answer within %s", greetWithin)) })
 	defer s.greeting.Stop()
 	if s.stream, err = syncv1.NewSyncServiceClient(conn).Sync(ctx); err != nil {
@@ -235,7 +236,7 @@ func (s *session) welcome(ctx context.Context, w *syncv1.Welcome) *ending {
 
 // greet tells, as the answer to update 0, what stands against the config that was brought along: this control plane may not know.
 func (s *session) greet(ctx context.Context) *ending {
-	ack := s.f.ack(&update{}, "", s.f.cfg.Table.Load().Outcomes())
+	ack := s.f.ack(&update.Update{}, "", s.f.cfg.Table.Load().Outcomes())
 	s.answered = true
 	if s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Ack{Ack: ack}}) != nil {
 		return s.failed(ctx)
