@@ -87,7 +87,14 @@ func (s *Store) value(ctx context.Context, key, what string) (*mvccpb.KeyValue, 
 
 // get is one linearizable range request with this store's deadline and errors.
 func (s *Store) get(ctx context.Context, client *clientv3.Client, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	within, cancel := s.bound(ctx, s.backend.readWithin)
+	if err := ctx.Err(); err != nil { // a member inside the process may answer all the same
+		return nil, fmt.Errorf("read etcd: %w", err)
+	}
+	limit := s.backend.readWithin
+	if len(opts) == 0 { // one key: every write begins with such reads and has to be answered in its own time
+		limit = min(limit, s.backend.commitWithin*3/4)
+	}
+	within, cancel := s.bound(ctx, limit)
 	defer cancel()
 	resp, err := client.Get(within, key, opts...)
 	switch {
