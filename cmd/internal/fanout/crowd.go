@@ -73,7 +73,7 @@ func (c *crowd) grow(n int, h held) error {
 
 // dialer dials from an address that a hundred data planes share, so that ports last.
 func (c *crowd) dialer(i int) func(context.Context) (net.Conn, error) {
-	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 84, byte(i/100/250), byte(1+i/100%250))}}
+	d := &net.Dialer{KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 84, byte(i/100/250), byte(1+i/100%250))}}
 	return func(ctx context.Context) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, "tcp", syncAddr)
 		if err != nil {
