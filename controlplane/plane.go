@@ -23,7 +23,9 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/admit"
 	"github.com/hopgate/hopgate/controlplane/api"
+	"github.com/hopgate/hopgate/controlplane/authority"
 	"github.com/hopgate/hopgate/controlplane/fleet"
+	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/share"
 	"github.com/hopgate/hopgate/controlplane/store"
@@ -77,6 +79,7 @@ type Plane struct {
 	fleet    *fleet.Ledger
 	replicas *replicas.Count
 	shares   *share.Ledger
+	leader   *rollout.Leader // nil: a relay
 	stream   *stream.Server
 	api      *api.Server
 	grpc     *grpc.Server
@@ -103,6 +106,9 @@ func New(cfg Config) (*Plane, error) {
 		r.Report(p.fleet.Counts)
 	}
 	if err = p.newShares(); err != nil {
+		return nil, err
+	}
+	if err = p.newLeader(); err != nil {
 		return nil, err
 	}
 	if err := p.newStream(); err != nil {
@@ -163,6 +169,7 @@ func (p *Plane) newStream() error {
 	if p.cfg.SyncTLS != nil {
 		cfg.Identify = stream.FromCertificate
 	}
+	cfg.Refused = authority.NewNodes(p.views).Refused
 	var err error
 	if p.stream, err = stream.New(cfg); err != nil {
 		return err
@@ -172,7 +179,7 @@ func (p *Plane) newStream() error {
 		opts = append(opts, grpc.ChainStreamInterceptor(passBarred(r)))
 	}
 	if p.cfg.SyncTLS != nil {
-		opts = append(opts, grpc.Creds(p.stream.Credentials(p.cfg.SyncTLS)))
+		opts = append(opts, grpc.Creds(p.stream.Credentials(p.cfg.SyncTLS)), grpc.ChainStreamInterceptor(stream.CertifiedOnly))
 	}
 	p.grpc = grpc.NewServer(opts...)
 	syncv1.RegisterSyncServiceServer(p.grpc, p.stream)
@@ -189,6 +196,8 @@ func (p *Plane) newAPI() error {
 		Ready: p.Ready, Version: p.cfg.Version, Replica: p.cfg.Replica, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
 	if r, ok := p.cfg.Store.(Relay); ok {
 		cfg.Home, cfg.Opened = r.Home, true
+	} else {
+		cfg.Live = p.leader.Live
 	}
 	if p.api, err = api.New(cfg); err != nil {
 		return err
@@ -249,6 +258,7 @@ func (p *Plane) bind(ctx context.Context) error {
 	if p.cfg.Sync == "" {
 		return nil
 	}
+	lc.KeepAlive = -1 // gRPC pings; with its TCP_USER_TIMEOUT one lost probe of the kernel's would end a quiet connection
 	if p.sync, err = lc.Listen(ctx, "tcp", p.cfg.Sync); err != nil {
 		p.admin.Close()
 		return fmt.Errorf("sync listener: %w", err)
@@ -307,6 +317,8 @@ func (p *Plane) Run(ctx context.Context) error {
 	room(func() error { return p.api.Run(base) })
 	room(func() error { return p.replicas.Run(base) })
 	room(func() error { return p.rotate(base) })
+	room(func() error { return p.lead(base) })
+	room(func() error { return p.shutOut(base) })
 	room(func() error { return p.shareOut(base) })
 	room(func() error { return p.serveSync(base, p.local) })
 	if p.sync != nil {

@@ -93,7 +93,7 @@ func New(cfg Config) (*Plane, error) {
 		return nil, errors.New("dataplane: callers without a key are only taken on a loopback address, not on " + cfg.Listen)
 	}
 	p := &Plane{cfg: cfg, holder: new(table.Holder)}
-	p.holder.Store(table.New(table.Config{Region: cfg.Region, Static: cfg.Static}))
+	p.holder.Store(table.New(table.Config{Region: cfg.Region, Group: cfg.Group, Static: cfg.Static}))
 	var err error
 	if p.telemetry, err = telemetry.New(telemetry.Config{Access: cfg.Access, Format: cfg.AccessFormat, Log: cfg.Log, Registry: cfg.Registry, Tracer: cfg.Tracer,
 		Region: cfg.Region, Node: cfg.Node, Version: cfg.Version, SampleRatio: func() float64 { return p.holder.Load().Settings().SampleRatio }}); err != nil {
@@ -153,7 +153,8 @@ func (p *Plane) issuers() jwt.Issuers { return p.holder.Load() }
 func (p *Plane) newFollower() (*follow.Follower, error) {
 	c := p.cfg
 	f, err := follow.New(follow.Config{Node: c.Node, Region: c.Region, Group: c.Group, Version: c.Version, Addresses: c.Control, Dial: c.Dial,
-		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Health: p.health, Barred: p.bar, Demand: p.limits.Demand, Shares: p.limits.SetShares})
+		Table: p.holder, Dir: c.StateDir, GoodAfter: c.GoodAfter, Log: c.Log, Tracer: c.Tracer, Barred: p.bar,
+		Health: p.health, Failing: p.telemetry.Failing, Demand: p.limits.Demand, Shares: p.limits.SetShares})
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +235,8 @@ func (p *Plane) Status() follow.Status { return p.follower.Status() }
 
 // health is what the control plane is told every 10 s.
 func (p *Plane) health() *syncv1.Health {
-	return &syncv1.Health{Draining: p.handler.Draining(), InFlight: int32(p.telemetry.Active()), Upstreams: p.telemetry.UpstreamHealth()} //nolint:gosec // bounded by the connection limit
+	return &syncv1.Health{Draining: p.handler.Draining(), InFlight: int32(p.telemetry.Active()), //nolint:gosec // bounded by the connection limit
+		Upstreams: p.telemetry.UpstreamHealth(), Calls: p.telemetry.ServerCalls()}
 }
 
 // Readiness is the body of /readyz.

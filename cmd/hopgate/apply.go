@@ -15,6 +15,7 @@ func newApply() *cobra.Command {
 		admin adminFlags
 		a     operator.Apply
 		files []string
+		how   planFlags
 		await bool
 		limit time.Duration
 	)
@@ -25,10 +26,14 @@ func newApply() *cobra.Command {
 			"variable of this command. Nothing else is.\n\n" +
 			"With --set the objects belong to that set from then on, and what belonged to it and isn't in the files any more is deleted in the same\n" +
 			"change. Objects of other sets, and those of files that up -f follows, are refused. Without --set nothing is deleted and objects stay in\n" +
-			"the set they are in.",
+			"the set they are in.\n\n" +
+			"With --strategy the change is staged: data planes get it step by step, each step only when those before it serve it well. When a data\n" +
+			"plane refuses a part of it or crashes, or calls fail more often, everything is as it was before within seconds. hopgate rollout follows it.",
 		Example: `  hopgate apply -f servers.yaml --wait
   hopgate apply -f config/ --dry-run
-  hopgate apply -f config/ --set prod -m "release 12"`,
+  hopgate apply -f config/ --set prod -m "release 12"
+  hopgate apply -f servers.yaml --strategy canary --steps 1,10%,100% --bake 1m
+  hopgate apply -f config/ --set prod --strategy regions --steps eu,us --wait --timeout 30m`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -37,6 +42,9 @@ func newApply() *cobra.Command {
 			}
 			if a.PruneMany && a.Set == "" {
 				return usage{errors.New("--prune-many: nothing is pruned without --set")}
+			}
+			if a.Rollout, err = how.plan(); err != nil {
+				return err
 			}
 			c, err := admin.connect()
 			if err != nil {
@@ -57,7 +65,8 @@ func newApply() *cobra.Command {
 	f.BoolVar(&a.DryRun, "dry-run", false, "check and show what would change, store nothing")
 	f.StringVar(&a.Set, "set", "", "`NAME` of the set that the files are; what belongs to it and isn't in them is deleted")
 	f.BoolVar(&a.PruneMany, "prune-many", false, "let --set delete more than 10 objects that are more than a fifth of the set")
-	f.BoolVar(&await, "wait", false, "return when every data plane has answered; fail if one refused")
+	how.add(cmd)
+	f.BoolVar(&await, "wait", false, "return when every data plane has answered, or a staged change has ended; fail if one refused or it was taken back")
 	f.DurationVar(&limit, "timeout", time.Minute, "how long --wait waits")
 	require(cmd, "file")
 	return cmd

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hopgate/hopgate/cmd/internal/launch"
 	"github.com/hopgate/hopgate/controlplane/store/etcdstore"
+	"github.com/hopgate/hopgate/proto/netrange"
 	"github.com/hopgate/hopgate/proto/redact"
 )
 
@@ -21,6 +22,7 @@ func newControl() *cobra.Command {
 		etcd        etcdFlags
 		admin, sync pemFlags
 		home        homeFlags
+		identity    identityFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "control",
@@ -39,6 +41,13 @@ It answers reads, and takes no changes: write to the control plane at home.`,
 				return err
 			}
 			c.Log, c.MasterKey = log, masterKey()
+			auto, err := identity.auto(&c, sync, len(home.Upstreams) > 0)
+			if err != nil {
+				return usage{err}
+			}
+			if auto {
+				sync = pemFlags{}
+			}
 			if err := secure(&c, admin, sync, log); err != nil {
 				return usage{err}
 			}
@@ -58,17 +67,46 @@ It answers reads, and takes no changes: write to the control plane at home.`,
 	f.StringVar(&c.DataDir, "data-dir", "./hopgate-data", "`DIR` that keeps the embedded store, the master key and the key-encryption key")
 	f.StringVar(&c.KEKFile, "kek-file", "", "`FILE` with the key-encryption key: 64 hexadecimal digits, mode 0600; the same for all replicas on one store (default: made in --data-dir)")
 	f.StringVar(&c.Admin, "admin", "127.0.0.1:4001", "`ADDRESS` of the admin API; off loopback it needs --tls-cert and --tls-key")
-	f.StringVar(&c.Sync, "sync", "127.0.0.1:4002", "`ADDRESS` data planes connect to; off loopback it needs --sync-cert, --sync-key and --sync-client-ca")
+	f.StringVar(&c.Sync, "sync", "127.0.0.1:4002", "`ADDRESS` data planes connect to; off loopback certificates are used, see --sync-identity")
 	f.StringVar(&c.Replica, "replica", hostname(), "`NAME` of this control plane")
 	f.StringVar(&admin.cert, "tls-cert", "", "`FILE` with the certificate of the admin API, PEM; followed when it changes")
 	f.StringVar(&admin.key, "tls-key", "", "`FILE` with its private key, PEM")
 	f.StringVar(&sync.cert, "sync-cert", "", "`FILE` with the certificate of the sync listener, PEM; followed when it changes")
 	f.StringVar(&sync.key, "sync-key", "", "`FILE` with its private key, PEM")
 	f.StringVar(&sync.ca, "sync-client-ca", "", "`FILE` with the CA of data planes' certificates, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")
+	identity.add(cmd)
 	etcd.add(cmd)
 	home.add(cmd)
 	logs.add(cmd)
 	return cmd
+}
+
+// identityFlags say where the certificates of the sync listener and of data planes come from.
+type identityFlags struct {
+	from  string
+	names []string
+}
+
+func (i *identityFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&i.from, "sync-identity", "", "`FROM` where certificates of the sync listener come: auto (the fleet's own authority, and data planes join with tokens) or files (--sync-cert, --sync-key, --sync-client-ca) (default: auto off loopback without --sync-cert and --upstream, else files)")
+	f.StringSliceVar(&i.names, "sync-name", nil, "host `NAME` or IP address under which data planes reach this control plane, for its certificate with --sync-identity auto; may be repeated (default: the host of --sync, and this machine's names)")
+}
+
+// auto settles whether the control plane makes certificates.
+func (i *identityFlags) auto(c *launch.Control, sync pemFlags, relay bool) (bool, error) {
+	auto := i.from == "auto" || i.from == "" && !netrange.Loopback(c.Sync) && sync.cert == "" && sync.key == "" && !relay
+	switch {
+	case i.from != "" && i.from != "auto" && i.from != "files":
+		return false, fmt.Errorf("--sync-identity %q: use auto or files", i.from)
+	case auto && (sync.cert != "" || sync.key != ""):
+		return false, errors.New("--sync-identity auto: not with --sync-cert and --sync-key; leave them out, or use files")
+	case !auto && len(i.names) > 0:
+		return false, errors.New("--sync-name: only with --sync-identity auto; a certificate file has its names already")
+	case auto:
+		c.SyncNames, c.SyncClientCA = launch.SyncNames(i.names, c.Sync, hostname()), sync.ca
+	}
+	return auto, nil
 }
 
 // secure loads the certificates of both listeners.

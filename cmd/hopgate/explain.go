@@ -11,7 +11,52 @@ import (
 )
 
 func newExplain() *cobra.Command {
-	return newGroup("explain", "Say why a caller may do what it may, and where data planes think it is", newExplainGrant(), newExplainOrigin())
+	return newGroup("explain", "Say why a caller may do what it may, where data planes think it is, and what overlays make of an object",
+		newExplainGrant(), newExplainOrigin(),
+		newExplainObject("server"), newExplainObject("toolset"), newExplainObject("ingress"), newExplainObject("settings"))
+}
+
+// exampleOf names an object of each kind that overlays change.
+var exampleOf = map[string]string{"server": "github", "toolset": "triage", "ingress": "eu-public", "settings": "default"}
+
+// newExplainObject explains the objects of a kind that overlays change.
+func newExplainObject(kind string) *cobra.Command {
+	var (
+		admin  adminFlags
+		output outputFlag
+		q      = operator.ObjectQuestion{Kind: kind}
+	)
+	cmd := &cobra.Command{
+		Use:   kind + " NAME --region REGION",
+		Short: "Say what data planes of a region make of the object " + kind + ", and which overlays did it",
+		Long: "Say what data planes of a region, and of a group in it, make of an object of kind " + kind + ": which overlays apply there and why, and for each\n" +
+			"field that one of them sets or clears, which one won.",
+		Example: "  hopgate explain " + kind + " " + exampleOf[kind] + " --region eu --group edge -o yaml",
+		Args:    named(1, 1, "say which: hopgate explain "+kind+" NAME --region REGION"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
+			c, err := admin.connect()
+			if err != nil {
+				return err
+			}
+			defer c.Close() //nolint:errcheck // the command ends
+			q.Name = args[0]
+			e, err := q.Run(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			return operator.PrintExplained(cmd.OutOrStdout(), output.format, e)
+		},
+	}
+	admin.add(cmd)
+	output.add(cmd, operator.Table, operator.YAML, operator.JSON)
+	f := cmd.Flags()
+	f.StringVar(&q.Region, "region", "", "`REGION` of the data plane")
+	f.StringVar(&q.Group, "group", "", "`GROUP` of the data plane within the region")
+	require(cmd, "region")
+	return cmd
 }
 
 func newExplainGrant() *cobra.Command {

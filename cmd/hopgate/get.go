@@ -15,10 +15,10 @@ func newGet() *cobra.Command {
 		Use:   "get KIND[/NAME]",
 		Short: "Show objects of a kind, or one of them",
 		Long: "Show objects of a kind, or one of them. Kinds are servers, apikeys, teams, toolsets, ingresses, identityproviders, secrets (without their\n" +
-			"values), settings and changes.",
+			"values), settings, overlays and changes.",
 		Example: `  hopgate get servers
   hopgate get server/everything -o yaml`,
-		Args: named(1, 2, "say what: hopgate get KIND[/NAME], KIND being servers, apikeys, teams, toolsets, ingresses, identityproviders, secrets, settings or changes"),
+		Args: named(1, 2, "say what: hopgate get KIND[/NAME], KIND being servers, apikeys, teams, toolsets, ingresses, identityproviders, secrets, settings, overlays or changes"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, err := operator.Target(args)
 			if err != nil {

@@ -38,9 +38,11 @@ func newStatus() *cobra.Command {
 				if err != nil {
 					return operator.Explain(err)
 				}
-				err = operator.PrintFleet(cmd.OutOrStdout(), fleet)
+				if err := operator.PrintFleet(cmd.OutOrStdout(), fleet); err != nil {
+					return err
+				}
 				operator.PrintCondition(cmd.OutOrStdout(), info)
-				return err
+				return operator.PrintOpenRollout(cmd.Context(), c, cmd.OutOrStdout())
 			}
 			return operator.Print(cmd.OutOrStdout(), output.format, "", []proto.Message{fleet})
 		},

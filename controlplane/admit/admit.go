@@ -2,10 +2,11 @@
 //
 // It promises that everything it lets through satisfies proto/rules, fits the store's limits, claims no name, key, issuer or region twice,
 // refers to nothing that doesn't exist, leaves no reference to what it removes, touches no object that another file owns, takes none out of
-// another set, and compiles on a data plane; and that a refusal names every offending object and field at once.
+// another set, and compiles on a data plane, wherever one with overlays stands; and that a refusal names every offending object and field at
+// once.
 // It refuses by value only: it reads no clock, no store and no socket, and it never changes what it was given.
 //
-// References are secrets of servers, teams of keys and claim grants, and toolsets in grants: without them the object would open less than it
+// References are secrets of servers and of overlays, what an overlay changes, teams of keys and claim grants, and toolsets in grants: without them the object would open less than it
 // says, or fail at the first call. Servers and access groups in grants and servers in toolsets are names, not references: they may not exist
 // yet, and deleting a server leaves them alone. Otherwise keys and servers could only be rolled out in one order.
 //
@@ -62,6 +63,8 @@ type Set interface {
 	Holder(claim links.Claim) (name string, ok bool)
 	// Referrers returns the objects that refer to one, or to an access group, in any order; the caller may keep them.
 	Referrers(to confset.Key) []confset.Key
+	// Get returns an object as it is stored.
+	Get(kind, name string) (store.Head, bool)
 }
 
 // Config of a Gate.
@@ -107,6 +110,7 @@ func (g *Gate) Check(c Change) error {
 	out = append(out, n.names()...)
 	out = append(out, n.claims()...)
 	out = append(out, n.references()...)
+	out = append(out, n.overlays(out)...)
 	if len(out) > 0 {
 		return out
 	}

@@ -24,11 +24,16 @@ type stored struct {
 	keys    []confset.Key
 	holders map[links.Claim]string
 	refs    map[confset.Key][]confset.Key
+	heads   map[confset.Key]store.Head
 }
 
 func (s stored) Has(key confset.Key) bool               { return slices.Contains(s.keys, key) }
 func (s stored) Holder(c links.Claim) (string, bool)    { name, ok := s.holders[c]; return name, ok }
 func (s stored) Referrers(to confset.Key) []confset.Key { return slices.Clone(s.refs[to]) }
+func (s stored) Get(kind, name string) (store.Head, bool) {
+	h, ok := s.heads[confset.Key{Kind: kind, Name: name}]
+	return h, ok
+}
 
 func hash(key string) links.Claim {
 	sum := sha256.Sum256([]byte(key))

@@ -6,6 +6,8 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/admit/links"
 	"github.com/hopgate/hopgate/proto/confset"
+	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+	"github.com/hopgate/hopgate/proto/overlay"
 )
 
 // kindServer is the kind whose names are paths of the gateway.
@@ -83,6 +85,9 @@ func (n *next) groupName(p Put) Violations {
 // groups finds access groups of a put that have the name of a server or toolset.
 func (n *next) groups(i int) (out Violations) {
 	own := n.c.Puts[i].Object.Key
+	if o, ok := n.c.Puts[i].Message.(*configv1.Overlay); ok {
+		own = overlay.TargetOf(o.GetSpec())
+	}
 	for _, r := range n.links[i].Refs {
 		if r.To.Kind != links.KindGroup || r.To.Name == own.Name { // its own name is against the rules
 			continue

@@ -4,7 +4,8 @@
 // Delete, CreateChange, over gRPC or REST) end in the same commit, that a read after a write sees it, and that every write and every
 // refusal leaves one audit line. History is read from the change records: what differs between two points, and the change that undoes
 // another. A revert touches the objects of that change alone, and none that was changed since unless it is forced; a prune deletes only what
-// belongs to the set that is applied.
+// belongs to the set that is applied. A staged change is stored with its rollout in one write, and until that has ended nobody else writes its
+// objects.
 // It refuses blind writes, callers without the role admin or viewer, kinds that operators don't write (sealing rings are neither listed
 // nor accepted), unknown fields, unknown query parameters, and bodies above 4 MiB. No secret appears in an answer, a log line or a span: the
 // value of a Secret is taken in, sealed before anything is stored, and never given back, sealed or not.
@@ -21,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/controlplane/view"
@@ -47,11 +49,11 @@ type Index interface {
 
 // Fleet is what the data planes said. It is safe for concurrent use.
 type Fleet interface {
-	// ObjectStatus says how the fleet took an object with that body.
-	ObjectStatus(key confset.Key, hash confset.Hash) *configv1.ObjectStatus
+	// ObjectStatus says how the fleet took an object as it is pushed.
+	ObjectStatus(o confset.Object) *configv1.ObjectStatus
 	// ScopedStatus is the same for an object that only some data planes get, stored at a revision: who is past it and doesn't hold the object
 	// isn't counted.
-	ScopedStatus(key confset.Key, hash confset.Hash, revision int64) *configv1.ObjectStatus
+	ScopedStatus(o confset.Object, revision int64) *configv1.ObjectStatus
 	// Delivery says how the fleet took the objects as of a revision.
 	Delivery(revision int64, objects []confset.Key) *adminv1.Delivery
 	// Nodes returns every data plane, in node order.
@@ -98,6 +100,8 @@ type Config struct {
 	Keys KeyFinder
 	// MasterKey is the SHA-256 of the master key; zero: there is none.
 	MasterKey [32]byte
+	// Live says how each region stands to a rollout; nil: nobody knows.
+	Live func(*rollout.State) []*adminv1.RolloutRegion
 	// Ready says why this process isn't ready, for /readyz; nil function or nil error: it is.
 	Ready func() error
 	// Version of the program and name of this replica, for GetInfo.

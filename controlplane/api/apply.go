@@ -10,6 +10,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/attr"
 	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
 const (
@@ -27,6 +28,8 @@ type outcome struct {
 	record *store.ChangeRecord
 	// turns are what would become of each object of the record, when nothing was stored.
 	turns []turn
+	// rollout of it, when nothing was stored; nil: it has none.
+	rollout *adminv1.Rollout
 }
 
 // apply is the only way to the store: plan against what is stored now, check, commit under the condition that it is still so. A lost race

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/oklog/ulid/v2"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/proto/attr"
 	"github.com/hopgate/hopgate/proto/confset"
 	"github.com/hopgate/hopgate/proto/rules"
@@ -50,8 +52,16 @@ func (t *trail) aim(dry bool, edits []edit) {
 			t.more = len(edits) - trailMost
 			return
 		}
-		t.objects = append(t.objects, e.key.Kind+"/"+rules.Tellable(e.key.Name))
+		t.objects = append(t.objects, e.key.Kind+"/"+nameOf(e.key))
 	}
+}
+
+// nameOf is the name of an object as answers and logs may have it: what a caller sent as one may be a key.
+func nameOf(key confset.Key) string {
+	if _, err := ulid.ParseStrict(key.Name); err == nil && key.Kind == rollout.Kind {
+		return key.Name
+	}
+	return rules.Tellable(key.Name)
 }
 
 // note is aim for objects that no edit names.

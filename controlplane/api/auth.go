@@ -47,6 +47,9 @@ var reads = []string{
 	adminv1.AdminService_GetSecret_FullMethodName, adminv1.AdminService_ListSecrets_FullMethodName,
 	adminv1.AdminService_GetToolset_FullMethodName, adminv1.AdminService_ListToolsets_FullMethodName,
 	adminv1.AdminService_GetChange_FullMethodName, adminv1.AdminService_ListChanges_FullMethodName, adminv1.AdminService_DiffChanges_FullMethodName,
+	adminv1.AdminService_GetOverlay_FullMethodName, adminv1.AdminService_ListOverlays_FullMethodName, adminv1.AdminService_ExplainObject_FullMethodName,
+	adminv1.AdminService_ListJoinTokens_FullMethodName,
+	adminv1.AdminService_GetRollout_FullMethodName, adminv1.AdminService_ListRollouts_FullMethodName,
 	adminv1.AdminService_ListNodes_FullMethodName, adminv1.AdminService_GetInfo_FullMethodName, adminv1.AdminService_WatchEvents_FullMethodName,
 }
 

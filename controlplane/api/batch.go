@@ -30,6 +30,8 @@ func (s *service) CreateChange(ctx context.Context, r *adminv1.CreateChangeReque
 	if len(edits) == 0 && !r.GetPrune() {
 		bad = append(bad, admit.Violation{Problem: "nothing to change", Fix: "send objects or deletions"})
 	}
+	staged, v := checkRollout(r)
+	bad = append(bad, v...)
 	if bad = append(bad, checkSet(r)...); len(bad) > 0 {
 		return nil, invalid(bad)
 	}
@@ -37,6 +39,7 @@ func (s *service) CreateChange(ctx context.Context, r *adminv1.CreateChangeReque
 	if err != nil {
 		return nil, err
 	}
+	in.rollout = staged
 	in.set, in.prune, in.pruneMany = r.GetSet(), r.GetPrune(), r.GetPruneMany()
 	return s.many(ctx, in)
 }
@@ -47,7 +50,7 @@ func (s *service) many(ctx context.Context, in intent) (*adminv1.Change, error) 
 	if err != nil {
 		return nil, refusal(err)
 	}
-	c, err := s.answer(in, out)
+	c, err := s.answer(ctx, in, out)
 	if err != nil {
 		return nil, refusal(err)
 	}

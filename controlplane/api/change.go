@@ -3,14 +3,17 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // record starts the change record of an intent and returns the revision of the newest change before it. Its id is chosen here, before the
@@ -38,7 +41,7 @@ func traceparent(ctx context.Context) string {
 	return c.Get("traceparent")
 }
 
-// changeOf is a record as callers see it: internal objects stay out.
+// changeOf is a record as callers see it: internal objects that data planes get stay out.
 func changeOf(rec *store.ChangeRecord) *adminv1.Change {
 	c := &adminv1.Change{
 		Id: rec.ID, Author: rec.Author, Message: rec.Message, Revision: rec.Revision, Traceparent: rec.Traceparent, Reverts: rec.Reverts,
@@ -47,7 +50,7 @@ func changeOf(rec *store.ChangeRecord) *adminv1.Change {
 		c.Time = timestamppb.New(rec.Time)
 	}
 	for _, o := range rec.Objects {
-		if open(o.Kind) {
+		if open(o.Kind) || rules.Kept(o.Kind) {
 			c.Objects = append(c.Objects, changedOf(o))
 		}
 	}
@@ -74,21 +77,46 @@ func action(before, after bool) string {
 }
 
 // delivered is a stored change and how the fleet took it.
-func (s *service) delivered(rec *store.ChangeRecord) *adminv1.Change {
+func (s *service) delivered(ctx context.Context, rec *store.ChangeRecord) (*adminv1.Change, error) {
 	c := changeOf(rec)
-	keys := make([]confset.Key, 0, len(rec.Objects))
-	for _, o := range rec.Objects {
-		keys = append(keys, confset.Key{Kind: o.Kind, Name: o.Name})
+	return c, s.deliver(ctx, c, rec, pushed(rec.Objects))
+}
+
+// deliver adds to a change how the fleet took it, and how far it is if it is staged.
+func (s *service) deliver(ctx context.Context, c *adminv1.Change, rec *store.ChangeRecord, keys []confset.Key) error {
+	if !isStaged(rec) {
+		c.Delivery = s.cfg.Fleet.Delivery(c.GetRevision(), keys)
+		return nil
 	}
-	c.Delivery = s.cfg.Fleet.Delivery(rec.Revision, keys)
-	return c
+	h, err := s.cfg.Store.Get(ctx, rollout.Key(rec.ID))
+	switch {
+	case errors.Is(err, store.ErrNotFound): // it ended long ago
+		c.Delivery = s.cfg.Fleet.Delivery(c.GetRevision(), keys)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s: %w", rollout.Key(rec.ID), err)
+	}
+	if c.Rollout, err = s.progressOf(h); err != nil {
+		return err
+	}
+	st, err := rollout.Parse(h.Object.Body, h.Revision)
+	if err != nil {
+		return err
+	}
+	if fleet, ok := s.cfg.Fleet.(StagedFleet); ok && st.Open() {
+		c.Delivery = fleet.StagedDelivery(st, rec.Revision, keys)
+		return nil
+	}
+	c.Delivery = s.cfg.Fleet.Delivery(c.GetRevision(), keys)
+	return nil
 }
 
 // answer is what a write of many objects returns: the change; without an id where nothing had to be stored, then with how the fleet stands to
 // the objects as they are, or for a dry run with the fields that would change.
-func (s *service) answer(in intent, out *outcome) (*adminv1.Change, error) {
+func (s *service) answer(ctx context.Context, in intent, out *outcome) (*adminv1.Change, error) {
 	c := changeOf(out.record)
 	if in.validateOnly && len(out.record.Objects) > 0 {
+		c.Rollout = out.rollout
 		return c, s.tell(c.GetObjects(), out.turns)
 	}
 	keys := make([]confset.Key, 0, len(in.edits))
@@ -100,6 +128,5 @@ func (s *service) answer(in intent, out *outcome) (*adminv1.Change, error) {
 			keys = append(keys, confset.Key{Kind: o.Kind, Name: o.Name})
 		}
 	}
-	c.Delivery = s.cfg.Fleet.Delivery(c.GetRevision(), keys)
-	return c, nil
+	return c, s.deliver(ctx, c, out.record, keys)
 }

@@ -94,9 +94,9 @@ func TestChangesThatMakeNoSenseAreRefused(t *testing.T) {
 		body, want string
 	}{
 		"empty":           {400, `{}`, ": nothing to change; send objects or deletions"},
-		"no object":       {400, `{"objects":[{}]}`, "objects[0]: holds no object; set one of server, apikey, settings, ingress, team, identityprovider, secret, toolset"},
+		"no object":       {400, `{"objects":[{}]}`, "objects[0]: holds no object; set one of server, apikey, settings, ingress, team, identityprovider, secret, toolset, overlay"},
 		"no name":         {400, `{"objects":[{"server":{}}]}`, "objects[0].server.name: is missing; name the object"},
-		"sealing ring":    {400, `{"deletions":[{"kind":"sealingring","name":"session"}]}`, `deletions[0].kind: is "sealingring"; use one of apikey, identityprovider, ingress, secret, server, settings, team, toolset`},
+		"sealing ring":    {400, `{"deletions":[{"kind":"sealingring","name":"session"}]}`, `deletions[0].kind: is "sealingring"; use one of apikey, identityprovider, ingress, overlay, secret, server, settings, team, toolset`},
 		"bad etag":        {400, `{"deletions":[{"kind":"server","name":"a","etag":"x"}]}`, "deletions[0].etag: isn't an etag of this API; send back meta.etag of a read as it came, or leave it out"},
 		"twice":           {400, `{"objects":[{"server":{"name":"a","spec":{"endpoints":[{"url":"http://h:1/"}]}}}],"deletions":[{"kind":"server","name":"a"}]}`, "deletions[0]: is already in this change at objects[0].server; name each object once"},
 		"as it is, gone":  {400, `{"objects":[{"server":{"name":"a",` + demo[1:] + `}],"deletions":[{"kind":"server","name":"a"}]}`, "deletions[0]: is already in this change at objects[0].server; name each object once"},

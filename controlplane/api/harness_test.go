@@ -86,13 +86,13 @@ func (x storeIndex) Referrers(to confset.Key) (out []confset.Key) {
 // fleet is two data planes that applied everything.
 type fleet struct{}
 
-func (fleet) ObjectStatus(confset.Key, confset.Hash) *configv1.ObjectStatus {
+func (fleet) ObjectStatus(confset.Object) *configv1.ObjectStatus {
 	return &configv1.ObjectStatus{Applied: 2}
 }
 
 // ScopedStatus tells the hash it was asked for in a refusal.
-func (fleet) ScopedStatus(_ confset.Key, hash confset.Hash, _ int64) *configv1.ObjectStatus {
-	return &configv1.ObjectStatus{Applied: 1, Refusals: []*configv1.Refusal{{Text: hash.String()}}}
+func (fleet) ScopedStatus(o confset.Object, _ int64) *configv1.ObjectStatus {
+	return &configv1.ObjectStatus{Applied: 1, Refusals: []*configv1.Refusal{{Text: o.Hash.String()}}}
 }
 
 func (fleet) Delivery(int64, []confset.Key) *adminv1.Delivery {

@@ -77,7 +77,7 @@ func TestTheHistoryRefusesWhatMakesNoSense(t *testing.T) {
 		p.change(`{"deletions":[{"kind":"server","name":"a"}]}`)
 	}
 	token := str(p.must(200, "GET", "/v1/changes?object=server/a&page_size=1", ""), "next_page_token")
-	const shape = "object: isn't KIND/NAME; write for example server/github; kinds are apikey, identityprovider, ingress, secret, server, settings, team, toolset"
+	const shape = "object: isn't KIND/NAME; write for example server/github; kinds are apikey, identityprovider, ingress, overlay, secret, server, settings, team, toolset"
 	for path, want := range map[string]string{
 		"/v1/changes?object=a":                             shape,
 		"/v1/changes?object=server/":                       shape,

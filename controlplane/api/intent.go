@@ -10,6 +10,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/admit"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
 // Limits of what a caller may put into a change record, in bytes.
@@ -29,6 +30,8 @@ type intent struct {
 	prune        bool   // delete what else is in the set
 	pruneMany    bool   // also when that is surprisingly much
 	reverts      string // id of the change that it undoes
+	// rollout says how it reaches the fleet; nil: everywhere at once.
+	rollout *adminv1.RolloutPlan
 	// guard looks at what is stored, one head per edit, before anything else does; nil: nothing is in the way.
 	guard func(ctx context.Context, current []*store.Head) error
 }

@@ -33,6 +33,7 @@ var samples = map[string]string{
 	"identityprovider": `{"spec":{"issuer":"https://issuer.example.com","audiences":["https://mcp.example.com/mcp"],"grants":[{"servers":["*"]}]}}`,
 	"secret":           `{"spec":{"value":"` + sampleValue + `"}}`,
 	"toolset":          `{"spec":{"tools":[{"server":"github","tool":"search"}]}}`,
+	"overlay":          `{"spec":{"kind":"server","target":"overlaid","region":"eu","server":{"timeouts":{"total":"1m"}}}}`,
 }
 
 const sampleValue = "sample-value-0123456789"
@@ -65,6 +66,7 @@ func TestEveryKindIsServedOnBothFaces(t *testing.T) {
 			t.Run(kind+" over "+face, func(t *testing.T) {
 				p := start(t, memstore.New())
 				p.TB = t
+				p.must(200, "PUT", "/v1/servers/overlaid", demo) // what the sample of an overlay is for
 				walkThrough(t, make(p, kind), kind)
 			})
 		}
@@ -248,7 +250,7 @@ func TestViewersReadEveryKindAndWriteNone(t *testing.T) {
 			continue // it has tests of its own
 		}
 		name := string(methods.Get(i).Name())
-		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Diff")
+		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Diff") || strings.HasPrefix(name, "Explain") || strings.HasPrefix(name, "Explain")
 		_, code := invoke(ctx, t, conn, name, func(protoreflect.Message) {})
 		if reads == (code == codes.PermissionDenied) {
 			t.Errorf("%s: %s", name, code)

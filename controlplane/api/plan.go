@@ -13,6 +13,8 @@ import (
 	"github.com/hopgate/hopgate/controlplane/admit"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // readers is how many heads of one change are read from the store at a time.
@@ -25,7 +27,10 @@ type plan struct {
 	newest int64        // revision of the newest change there was; what admission looks at must have it
 	change admit.Change // edits that change something
 	write  store.Write
-	turns  []turn // one per object of the record
+	turns  []turn        // one per object of the record that admission looks at
+	before []*store.Head // of these; nil where there was none
+	// rollout that goes into the same write; nil: none does.
+	rollout *adminv1.Rollout
 }
 
 // idle says that everything is already as wanted.
@@ -64,6 +69,12 @@ func (s *service) plan(ctx context.Context, in intent) (*plan, error) {
 		if p.heads[i], err = s.work(ctx, p, in, e, current[i]); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.unheld(ctx, p); err != nil {
+		return nil, err
+	}
+	if in.rollout != nil && !p.idle() {
+		return p, s.stage(p, in)
 	}
 	return p, nil
 }
@@ -232,7 +243,7 @@ func (p *plan) put(e edit, h store.Head, f bodies, current *store.Head) {
 		c.Before, c.SetBefore, pre.Revision = current.Object.Hash.String(), current.Set, current.Revision
 		t.before = stateOf(*current)
 	}
-	p.turns = append(p.turns, t)
+	p.turns, p.before = append(p.turns, t), append(p.before, current)
 	p.change.Puts = append(p.change.Puts, admit.Put{Object: h.Object, Message: f.message, Pushed: f.pushed, Found: f.found, Current: current, Path: e.path})
 	p.write.Puts = append(p.write.Puts, h)
 	p.write.Expect = append(p.write.Expect, pre)
@@ -240,7 +251,7 @@ func (p *plan) put(e edit, h store.Head, f bodies, current *store.Head) {
 }
 
 func (p *plan) remove(e edit, current store.Head) {
-	p.turns = append(p.turns, turn{key: e.key, before: stateOf(current)})
+	p.turns, p.before = append(p.turns, turn{key: e.key, before: stateOf(current)}), append(p.before, &current)
 	p.change.Deletes = append(p.change.Deletes, admit.Delete{Current: current, Path: e.path})
 	p.write.Deletes = append(p.write.Deletes, e.key)
 	p.write.Expect = append(p.write.Expect, store.Precondition{Key: e.key, Revision: current.Revision})
@@ -275,8 +286,12 @@ func (p *plan) asIf(revision int64) *outcome {
 	}
 	rec := p.write.Record
 	rec.ID, rec.Parent = "", ""
+	rec.Objects = slices.DeleteFunc(slices.Clone(rec.Objects), func(c store.Changed) bool { return rules.Kept(c.Kind) })
+	if p.rollout != nil {
+		p.rollout.Change = ""
+	}
 	if p.idle() {
 		rec.Revision = revision
 	}
-	return &outcome{heads: p.heads, record: &rec, turns: p.turns}
+	return &outcome{heads: p.heads, record: &rec, turns: p.turns, rollout: p.rollout}
 }

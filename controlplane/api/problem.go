@@ -30,6 +30,8 @@ const (
 	reasonPrune   = "PRUNE_MANY"      // FAILED_PRECONDITION: pruning would delete surprisingly much
 	reasonHeld    = "HELD_OTHERWISE"  // FAILED_PRECONDITION: another number of removals is held
 	reasonSince   = "CHANGED_SINCE"   // ABORTED: what is to be undone was changed again; HTTP 412
+	reasonStaged  = "STAGED"          // FAILED_PRECONDITION: an open rollout has the object
+	reasonState   = "ROLLOUT_STATE"   // FAILED_PRECONDITION: the rollout's state doesn't allow it
 )
 
 func withDetails(code codes.Code, msg string, details ...protoadapt.MessageV1) error {
@@ -76,7 +78,7 @@ func invalidRules(key confset.Key, path string, vs rules.Violations) error {
 
 func missing(key confset.Key, hint string) error {
 	if key.Kind != kindChange {
-		key.Name = rules.Tellable(key.Name)
+		key.Name = nameOf(key)
 	}
 	msg := fmt.Sprintf("%s %q doesn't exist", key.Kind, key.Name)
 	if hint != "" {

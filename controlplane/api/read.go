@@ -100,7 +100,8 @@ func (s *service) GetChange(ctx context.Context, r *adminv1.GetChangeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return s.delivered(rec), nil
+	c, err := s.delivered(ctx, rec)
+	return c, refusal(err)
 }
 
 // stored returns one record, or the answer to one that there isn't.

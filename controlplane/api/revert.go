@@ -30,6 +30,9 @@ func (s *service) RevertChange(ctx context.Context, r *adminv1.RevertChangeReque
 	if err != nil {
 		return nil, err
 	}
+	if err := s.notStaged(ctx, rec); err != nil {
+		return nil, refusal(err)
+	}
 	edits, undone, err := s.inverse(ctx, rec)
 	if err != nil {
 		return nil, refusal(err)

@@ -113,11 +113,11 @@ func (e *edit) unsealed(sent proto.Message) admit.Violations {
 // statusOf says how the fleet took an object. Secrets are pushed with another body than the stored one, and only to where they are needed.
 func (s *service) statusOf(h store.Head) *configv1.ObjectStatus {
 	if h.Object.Key.Kind != secret.KindSecret {
-		return s.cfg.Fleet.ObjectStatus(h.Object.Key, h.Object.Hash)
+		return s.cfg.Fleet.ObjectStatus(h.Object)
 	}
 	pushed, err := s.open(h)
 	if err == nil {
-		return s.cfg.Fleet.ScopedStatus(h.Object.Key, pushed.Hash, h.Revision)
+		return s.cfg.Fleet.ScopedStatus(pushed, h.Revision)
 	}
 	word := "the stored value is damaged; write it again"
 	if errors.Is(err, secret.ErrWrongKey) {

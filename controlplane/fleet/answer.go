@@ -29,37 +29,38 @@ func (l *Ledger) Nodes() []*adminv1.Node {
 	return out
 }
 
-// ObjectStatus says how the connected data planes took an object with that body.
-func (l *Ledger) ObjectStatus(key confset.Key, hash confset.Hash) *configv1.ObjectStatus {
-	return l.status(key, hash, func(position) bool { return false })
+// ObjectStatus says how the connected data planes took an object as it is pushed. Those that don't get it, because their feature level is too
+// low for it, count as unsupported.
+func (l *Ledger) ObjectStatus(o confset.Object) *configv1.ObjectStatus {
+	return l.status(o, func(position) bool { return false })
 }
 
 // ScopedStatus is ObjectStatus for an object that only some data planes get: one that stands at the revision it was stored at, or later, and
 // doesn't hold it isn't meant to, and isn't counted.
-func (l *Ledger) ScopedStatus(key confset.Key, hash confset.Hash, revision int64) *configv1.ObjectStatus {
+func (l *Ledger) ScopedStatus(o confset.Object, revision int64) *configv1.ObjectStatus {
 	epoch := l.epoch()
-	return l.status(key, hash, func(p position) bool {
+	return l.status(o, func(p position) bool {
 		if p.set == nil || !p.answers(epoch, revision) {
 			return false
 		}
-		_, holds := p.set.Get(key)
+		_, holds := p.set.Get(o.Key)
 		return !holds
 	})
 }
 
-func (l *Ledger) status(key confset.Key, hash confset.Hash, exempt func(position) bool) *configv1.ObjectStatus {
+func (l *Ledger) status(o confset.Object, exempt func(position) bool) *configv1.ObjectStatus {
+	key, hash, needs := o.Key, o.Hash, l.cfg.Needs(o)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	st := &configv1.ObjectStatus{}
 	for p, n := range l.positions {
-		if exempt(p) {
-			continue
-		}
-		if p.set == nil {
-			st.Pending += int32(n)
-		} else if o, ok := p.set.Get(key); ok && o.Hash == hash {
+		switch {
+		case exempt(p):
+		case p.holds(key, hash):
 			st.Applied += int32(n)
-		} else {
+		case p.level < needs:
+			st.Unsupported += int32(n)
+		default:
 			st.Pending += int32(n)
 		}
 	}
@@ -78,6 +79,15 @@ func (l *Ledger) status(key confset.Key, hash confset.Hash, exempt func(position
 	}
 	st.Refusals = said.list()
 	return st
+}
+
+// holds says whether an object with that body is in the set.
+func (p position) holds(key confset.Key, hash confset.Hash) bool {
+	if p.set == nil {
+		return false
+	}
+	o, ok := p.set.Get(key)
+	return ok && o.Hash == hash
 }
 
 // Delivery says how the connected data planes stand to a change that was committed at a revision and touched the objects. A node that has

@@ -2,6 +2,8 @@
 //
 // It promises answers whose cost follows the number of different states in the fleet, not the number of data planes, for the status of an
 // object and the delivery of a change; and memory bounded by the number of connected data planes, with the gone ones kept for an hour.
+// While a staged change is on its way it also keeps, per data plane, since when that one serves the change and how its calls ended.
+//
 // It refuses to guess: a data plane counts as applied only after it said so, or after it said that it holds the digest in question. What it
 // knows is what this replica was told; it is not stored.
 package fleet
@@ -16,6 +18,7 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Config of a Ledger.
@@ -25,6 +28,8 @@ type Config struct {
 	// Revision returns the newest revision of the store that this replica knows of, which a view may not have reached yet; default: that of
 	// the view. It is (*view.Views).Revision.
 	Revision func() int64
+	// Needs returns the feature level a data plane must have to get an object; default: what its body needs.
+	Needs func(confset.Object) int32
 	// Keep is how long a data plane is remembered after its stream ended. Default 1 h.
 	Keep time.Duration
 	// KeepMost bounds how many of them are remembered; the longest gone is forgotten first. Default 20,000.
@@ -39,6 +44,9 @@ func (c *Config) fill() error {
 	}
 	if c.Revision == nil {
 		c.Revision = func() int64 { return 0 }
+	}
+	if c.Needs == nil {
+		c.Needs = func(o confset.Object) int32 { return rules.Level(o.Key.Kind, o.Body) }
 	}
 	if c.Keep <= 0 {
 		c.Keep = time.Hour
@@ -68,6 +76,9 @@ type Ledger struct {
 	} // newest view that every node was seen to have answered; guarded by mu
 	upstreams int                    // entries over all nodes; guarded by mu
 	listeners map[*listener]struct{} // guarded by mu
+	rolling   *rolling               // guarded by mu; nil: nobody asks about a rollout
+
+	stirred chan struct{} // one slot
 }
 
 // New returns an empty ledger.
@@ -84,15 +95,17 @@ func New(cfg Config) (*Ledger, error) {
 		refusing:  map[*node]struct{}{},
 		waiters:   map[*waiter]struct{}{},
 		listeners: map[*listener]struct{}{},
+		stirred:   make(chan struct{}, 1),
 	}
 	return l, l.register()
 }
 
-// position is where a data plane stands. Nodes with equal content share one.
+// position is where a data plane stands. Nodes with equal content and feature level share one.
 type position struct {
 	epoch    string
 	revision int64
 	set      *confset.Set // nil: not a set this replica knows
+	level    int32        // feature level, from 0 to rules.MostLevel
 }
 
 // answers says whether a node there has what was committed at a revision of an epoch.
@@ -103,6 +116,7 @@ func (p position) answers(epoch string, revision int64) bool {
 // stand moves a connected node; mu is held.
 func (l *Ledger) stand(n *node, to position) {
 	l.leavePosition(n)
+	to.level = n.level()
 	n.at = to
 	l.positions[to]++
 }

@@ -2,10 +2,14 @@ package fleet_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/hopgate/hopgate/controlplane/fleet"
+	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 )
 
@@ -42,7 +46,7 @@ func BenchmarkAcksOfTenThousandNodes(b *testing.B) {
 func BenchmarkObjectStatusOfTenThousandNodes(b *testing.B) {
 	w, _ := crowd(b)
 	for b.Loop() {
-		w.ObjectStatus(keyA, hashOf("0"))
+		w.ObjectStatus(server("a", "0"))
 	}
 }
 
@@ -57,5 +61,44 @@ func BenchmarkNodesOfTenThousand(b *testing.B) {
 	w, _ := crowd(b)
 	for b.Loop() {
 		w.Nodes()
+	}
+}
+
+// A report of a canary on 10,000 nodes, a quarter of which have the change.
+func BenchmarkReportOfTenThousandNodes(b *testing.B) {
+	s := newStage(b, &adminv1.RolloutPlan{Strategy: rollout.Canary, Steps: []string{"25%", "100%"}})
+	for i := range 10_000 {
+		s.at(fmt.Sprint("node-", i), fmt.Sprint("region-", i%10))
+	}
+	s.body.Threshold = math.MaxUint64 / 4
+	s.turn(6, 1)
+	s.report()
+	for b.Loop() {
+		s.report()
+	}
+}
+
+// The first report after a step.
+func BenchmarkReportAfterAStep(b *testing.B) {
+	s := newStage(b, &adminv1.RolloutPlan{Strategy: rollout.Canary, Steps: []string{"25%", "100%"}})
+	for i := range 10_000 {
+		s.at(fmt.Sprint("node-", i), fmt.Sprint("region-", i%10))
+	}
+	s.body.Threshold = math.MaxUint64 / 4
+	s.turn(6, 1)
+	for b.Loop() {
+		s.Report(nil, nil, time.Now())
+		s.report()
+	}
+}
+
+func BenchmarkStagedDeliveryOfTenThousandNodes(b *testing.B) {
+	s := newStage(b, byRegions("region-1", rollout.Rest))
+	for i := range 10_000 {
+		s.at(fmt.Sprint("node-", i), fmt.Sprint("region-", i%10))
+	}
+	s.turn(6, 1)
+	for b.Loop() {
+		s.StagedDelivery(s.state, 5, []confset.Key{keyA})
 	}
 }

@@ -26,13 +26,20 @@ type world struct {
 	*fleet.Ledger
 	t        testing.TB
 	current  *view.View
+	ring     func(view.Scope) *view.View // nil: all are to be at current
 	registry *prometheus.Registry
 }
 
 func newWorld(t testing.TB, cfg fleet.Config) *world {
 	t.Helper()
 	w := &world{t: t, registry: prometheus.NewRegistry()}
-	cfg.Current, cfg.Registerer = func(view.Scope) *view.View { return w.current }, w.registry
+	cfg.Registerer = w.registry
+	cfg.Current = func(s view.Scope) *view.View {
+		if w.ring != nil {
+			return w.ring(s)
+		}
+		return w.current
+	}
 	l, err := fleet.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +53,7 @@ func (w *world) to(revision int64, bodies map[string]string) *view.View {
 	w.t.Helper()
 	var objs []confset.Object
 	for name, body := range bodies {
-		objs = append(objs, confset.NewObject(confset.Key{Kind: "server", Name: name}, "uid", []byte(body)))
+		objs = append(objs, server(name, body))
 	}
 	set, err := confset.New(objs)
 	if err != nil {
@@ -60,7 +67,9 @@ func (w *world) join(node string) *fleet.Member {
 	return w.Join(fleet.Joined{Node: node, Scope: view.Scope{Region: "eu", FeatureLevel: 1}, Version: "v1"})
 }
 
-func hashOf(body string) confset.Hash { return confset.HashBody([]byte(body)) }
+func server(name, body string) confset.Object {
+	return confset.NewObject(confset.Key{Kind: "server", Name: name}, "uid", []byte(body))
+}
 
 func rejects(name, text string) *syncv1.Ack {
 	return &syncv1.Ack{Outcomes: []*syncv1.Outcome{{Kind: "server", Name: name, Rejected: true, Field: "spec.tls", Text: text}}}
@@ -81,22 +90,22 @@ func TestObjectStatusCountsEveryConnectedNodeOnce(t *testing.T) {
 	m[1].Applied(v, rejects("a", "is broken"), true)
 	m[2].Applied(v, warns("a", "is odd"), true)
 	m[3].Holds(v)
-	want := func(what string, applied, warned, rejected, pending int32, hash confset.Hash) {
+	want := func(what string, applied, warned, rejected, pending int32, body string) {
 		t.Helper()
-		if st := w.ObjectStatus(keyA, hash); st.GetApplied() != applied || st.GetWarned() != warned || st.GetRejected() != rejected || st.GetPending() != pending {
+		if st := w.ObjectStatus(server("a", body)); st.GetApplied() != applied || st.GetWarned() != warned || st.GetRejected() != rejected || st.GetPending() != pending {
 			t.Errorf("%s: %v; want %d applied, %d warned, %d rejected, %d pending", what, st, applied, warned, rejected, pending)
 		}
 	}
-	want("at first", 2, 1, 1, 1, hashOf("1"))
-	if r := w.ObjectStatus(keyA, hashOf("1")).GetRefusals(); len(r) != 2 || r[0].GetNode() != "n1" || !r[0].GetRejected() || r[1].GetText() != "is odd" {
+	want("at first", 2, 1, 1, 1, "1")
+	if r := w.ObjectStatus(server("a", "1")).GetRefusals(); len(r) != 2 || r[0].GetNode() != "n1" || !r[0].GetRejected() || r[1].GetText() != "is odd" {
 		t.Errorf("refusals %v, want the rejection of n1 and then the warning", r)
 	}
-	want("a body nobody has", 0, 0, 0, 5, hashOf("2"))
+	want("a body nobody has", 0, 0, 0, 5, "2")
 	next := w.to(6, map[string]string{"a": "2", "b": "1"})
 	m[1].Applied(next, &syncv1.Ack{}, false)
-	want("one took the next body", 1, 0, 0, 4, hashOf("2"))
+	want("one took the next body", 1, 0, 0, 4, "2")
 	m[2].Leave()
-	want("the one that warned left", 2, 0, 0, 2, hashOf("1"))
+	want("the one that warned left", 2, 0, 0, 2, "1")
 }
 
 func TestVerdictsLastUntilTheObjectChangesOrAllIsSentAgain(t *testing.T) {
@@ -112,7 +121,7 @@ func TestVerdictsLastUntilTheObjectChangesOrAllIsSentAgain(t *testing.T) {
 	m.Leave()
 	m = w.join("n")
 	m.Holds(w.current)
-	if st := w.ObjectStatus(keyA, hashOf("1")); st.GetRejected() != 1 {
+	if st := w.ObjectStatus(server("a", "1")); st.GetRejected() != 1 {
 		t.Errorf("after a reconnect: %v, want the rejection still", st)
 	}
 	m.Applied(w.current, rejects("a", "is broken"), true)
@@ -264,7 +273,7 @@ func TestWhatANodeReportsIsBounded(t *testing.T) {
 	if text := n.GetRejected()[0].GetText(); len(text) > 510 || !strings.HasSuffix(text, "ä…") {
 		t.Errorf("a text has %d bytes and ends %q", len(text), text[len(text)-5:])
 	}
-	if got := w.ObjectStatus(confset.Key{Kind: "server", Name: "s0"}, hashOf("1")).GetRefusals(); len(got) > 10 {
+	if got := w.ObjectStatus(server("s0", "1")).GetRefusals(); len(got) > 10 {
 		t.Errorf("%d refusals", len(got))
 	}
 }
@@ -315,16 +324,16 @@ func TestScopedStatusCountsThoseThatAreMeantToHaveIt(t *testing.T) {
 	w.join("has not").Holds(without)
 	w.join("new")
 	for what, c := range map[string]struct {
-		hash             confset.Hash
+		body             string
 		revision         int64
 		applied, pending int32
 	}{
-		"stored before both":        {hashOf("1"), 4, 1, 1},
-		"stored between them":       {hashOf("1"), 6, 1, 1},
-		"stored after both":         {hashOf("1"), 7, 1, 2},
-		"another body, before both": {hashOf("2"), 5, 0, 2},
+		"stored before both":        {"1", 4, 1, 1},
+		"stored between them":       {"1", 6, 1, 1},
+		"stored after both":         {"1", 7, 1, 2},
+		"another body, before both": {"2", 5, 0, 2},
 	} {
-		if st := w.ScopedStatus(keyA, c.hash, c.revision); st.GetApplied() != c.applied || st.GetPending() != c.pending {
+		if st := w.ScopedStatus(server("a", c.body), c.revision); st.GetApplied() != c.applied || st.GetPending() != c.pending {
 			t.Errorf("%s: %v, want %d applied, %d pending", what, st, c.applied, c.pending)
 		}
 	}

@@ -16,6 +16,8 @@ type Joined struct {
 	Scope view.Scope
 	// Version of its program.
 	Version string
+	// Boot is random per start of its process; empty: it didn't say.
+	Boot string
 	// Suspect: it crashed under a config and will refuse that one.
 	Suspect bool
 	// Relay: it is a region's relay.
@@ -47,19 +49,20 @@ func (l *Ledger) Join(j Joined) *Member {
 		l.gone.Remove(n.gone)
 		n.gone = nil
 	}
+	n.join(j)
 	if !n.connected {
 		n.connected = true
 		l.connected++
-		n.at = position{epoch: j.Epoch, revision: j.Revision}
+		n.at = position{epoch: j.Epoch, revision: j.Revision, level: n.level()}
 		l.positions[n.at]++
 		l.index(n)
 	} else {
 		l.stand(n, position{epoch: j.Epoch, revision: j.Revision})
 	}
 	n.term++
-	n.join(j)
 	l.trust(n, nil)
 	l.tell(n)
+	l.stir()
 	return &Member{ledger: l, node: n, term: n.term}
 }
 
@@ -101,9 +104,12 @@ func (m *Member) Applied(v *view.View, ack *syncv1.Ack, full bool) {
 // Refused notes that the node took nothing of the view. suspect: because it crashed under it before.
 func (m *Member) Refused(v *view.View, reason string, suspect bool) {
 	m.with(func(l *Ledger, n *node) {
-		n.suspect = n.suspect || suspect
+		if suspect {
+			n.suspects()
+		}
 		l.trust(n, &refusal{epoch: v.Epoch, revision: v.Revision, text: clip(reason, mostText), since: time.Now()})
 		l.wake()
+		l.stir()
 		l.observe(n, v)
 	})
 }
@@ -119,6 +125,11 @@ func (m *Member) Health(h *syncv1.Health) {
 			n.say(h.GetRevision(), confset.Digest(h.GetDigest()))
 		}
 		l.noteUpstreams(n, h.GetUpstreams())
+		l.noteCalls(n, h.GetCalls())
+		n.heard = time.Now()
+		if n.relay || n.draining {
+			l.stir()
+		}
 	})
 }
 
@@ -133,13 +144,16 @@ func (m *Member) Leave() {
 		n.gone = l.gone.PushBack(n)
 		l.forget()
 		l.wake()
+		l.stir()
 	})
 }
 
 // arrive moves a node to a view; mu is held.
 func (l *Ledger) arrive(n *node, v *view.View) {
 	l.stand(n, position{epoch: v.Epoch, revision: v.Revision, set: v.Set})
+	n.arrived = time.Now()
 	l.wake()
+	l.stir()
 }
 
 // trust sets or clears (nil) a node's refusal of a whole update; mu is held.

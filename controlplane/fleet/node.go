@@ -13,14 +13,16 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// What is kept of one node at most: verdicts, upstreams, bytes of texts and of words; and upstreams of the whole fleet.
+// What is kept of one node at most: verdicts, upstreams, bytes of texts, of words and of the name of a process; and upstreams of the whole fleet.
 const (
 	mostVerdicts       = 100
 	mostUpstreams      = 1000
 	mostText           = 500
 	mostWord           = 200
+	mostBoot           = 64
 	mostFleetUpstreams = 500_000
 )
 
@@ -39,10 +41,17 @@ type node struct {
 	revision int64 // it said last, by any message
 	digest   []byte
 	applied  time.Time
-	draining bool
+	draining bool // said last, also after its stream ended
 	inFlight int32
 	suspect  bool
 	refused  *refusal // of a whole update; nil: none
+
+	boot      string    // of the process that speaks or spoke last
+	rebooted  time.Time // when another process spoke for it, without the one before having said that it drains
+	suspected time.Time // when suspect became true
+	arrived   time.Time // when it was last seen to come to a set
+	heard     time.Time // of the last health report on this stream; zero: none
+	part      *part     // in the rollout that somebody asks about; nil: not looked at yet
 
 	relay                  bool
 	relayed, relayedBehind int32  // data planes of a relay, at its last report
@@ -76,11 +85,35 @@ type upstream struct {
 }
 
 func (n *node) join(j Joined) {
-	n.scope, n.version, n.suspect, n.since = j.Scope, clip(j.Version, mostWord), j.Suspect, time.Now()
+	now := time.Now()
+	boot := clip(j.Boot, mostBoot)
+	if n.boot != "" && boot != "" && n.boot != boot && !n.draining {
+		n.rebooted = now
+	}
+	if !j.Suspect {
+		n.suspect = false
+	} else {
+		n.suspects()
+	}
+	if n.scope.Region != j.Scope.Region || n.relay != j.Relay {
+		n.part = nil
+	}
+	n.scope, n.version, n.since, n.boot = j.Scope, clip(j.Version, mostWord), now, boot
+	n.scope.Node, n.scope.Relay = j.Node, j.Relay
 	n.revision, n.digest = j.Revision, j.Digest
-	n.draining, n.inFlight = false, 0
+	n.draining, n.inFlight, n.heard = false, 0, time.Time{}
 	n.relay, n.relayed, n.relayedBehind = j.Relay, 0, 0
 }
+
+// suspects notes that the node crashed under a config.
+func (n *node) suspects() {
+	if !n.suspect {
+		n.suspect, n.suspected = true, time.Now()
+	}
+}
+
+// level is the feature level the node understands, as far as there are any.
+func (n *node) level() int32 { return min(max(n.scope.FeatureLevel, 0), rules.MostLevel) }
 
 // say notes what the node serves.
 func (n *node) say(revision int64, d confset.Digest) {
@@ -105,6 +138,7 @@ func (n *node) message(v *view.View, committed int64) *adminv1.Node {
 		Since: timestamppb.New(n.since), Revision: n.revision, Digest: n.digest, InSync: n.inSync(v, committed),
 		Suspect: n.suspect, Draining: n.draining, InFlight: n.inFlight,
 		Relay: n.relay, Relayed: n.relayed, RelayedBehind: n.relayedBehind,
+		FeatureLevel: n.scope.FeatureLevel,
 	}
 	if n.refused != nil {
 		m.Refused = n.refused.text

@@ -48,11 +48,7 @@ func (n *node) add(v *view.View, o *syncv1.Outcome, was map[confset.Key]*verdict
 
 // stands says whether a verdict is about what the node holds now.
 func (n *node) stands(key confset.Key, d *verdict) bool {
-	if n.at.set == nil {
-		return false
-	}
-	o, ok := n.at.set.Get(key)
-	return ok && o.Hash == d.hash
+	return n.at.holds(key, d.hash)
 }
 
 // index lets the verdicts of a connected node be found by object; mu is held.

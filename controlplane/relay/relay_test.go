@@ -23,6 +23,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/store/memstore"
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
 
@@ -244,4 +245,26 @@ func TestRemovalsThatHomeConfirmedAreNotHeldAgain(t *testing.T) {
 	until(t, "home holds", func() bool { return len(home.Views().Status().Held) > 0 && same(home, v) })
 	home.Views().Confirm()
 	until(t, "the removals", func() bool { return len(home.Views().Status().Held) == 0 && same(home, v) })
+}
+
+func TestHomeHearsHowTheRegionStandsAndThatARelayStops(t *testing.T) {
+	home := cptest.New(t, cptest.Config{})
+	fill(home, 1)
+	s := open(t, home, newPlace(t), nil)
+	s.Report(func() (int, int) { return 7, 2 })
+	told := func(ok func(*adminv1.Node) bool) func() bool {
+		return func() bool {
+			nodes := home.Fleet().Nodes()
+			return len(nodes) == 1 && ok(nodes[0])
+		}
+	}
+	began := time.Now()
+	until(t, "the counts", told(func(n *adminv1.Node) bool { return n.GetRelayed() == 7 && n.GetRelayedBehind() == 2 }))
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("news of the region took %s", d)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	until(t, "the farewell", told(func(n *adminv1.Node) bool { return !n.GetConnected() && n.GetDraining() }))
 }

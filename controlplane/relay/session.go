@@ -21,8 +21,11 @@ import (
 const (
 	// greetWithin is how long connecting and home's first message may take together.
 	greetWithin = 10 * time.Second
-	// healthEvery is how often health is reported.
-	healthEvery = 10 * time.Second
+	// healthEvery is how often health is reported; lookEvery is how often it is looked at, to be told before its time when the data planes of the
+	// region stand otherwise, or when they have had time to take what this relay took.
+	healthEvery, lookEvery = 10 * time.Second, time.Second
+	// partWithin is how long the farewell at the end may take.
+	partWithin = 500 * time.Millisecond
 	// resyncWithin is how long the whole set may take to begin after an update that didn't fit.
 	resyncWithin = 30 * time.Second
 )
@@ -40,13 +43,20 @@ type ending struct {
 // session is one stream to home. One goroutine owns the sends and all state; another only receives.
 type session struct {
 	s        *Store
+	over     context.Context // ends with the relay; the stream outlives it by a farewell
 	stream   syncv1.SyncService_SyncClient
 	incoming chan received
 	collect  update.Collector
 	greeting *time.Timer // ends the stream when no Welcome comes
 	welcomed bool
 	overdue  <-chan time.Time // nil unless the whole set is awaited
+	told     counts           // as reported last
+	toldAt   time.Time
+	took     bool // a set, since health was looked at
 }
+
+// counts are the data planes of the region, and those of them that are behind.
+type counts struct{ connected, behind int }
 
 type received struct {
 	msg *syncv1.SyncResponse
@@ -61,9 +71,11 @@ func (s *Store) session(ctx context.Context, address string, resync bool) ending
 	}
 	defer conn.Close()
 	s.note(func() { s.address = address })
-	ctx, cancel := context.WithCancelCause(ctx)
+	over := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(over))
 	defer cancel(nil)
-	x := &session{s: s, incoming: make(chan received), collect: update.Collector{Most: s.cfg.MaxUpdate}}
+	defer context.AfterFunc(over, func() { time.AfterFunc(partWithin, func() { cancel(context.Cause(over)) }) })()
+	x := &session{s: s, over: over, incoming: make(chan received), collect: update.Collector{Most: s.cfg.MaxUpdate}}
 	x.greeting = time.AfterFunc(greetWithin, func() { cancel(fmt.Errorf("no answer within %s", greetWithin)) })
 	defer x.greeting.Stop()
 	if x.stream, err = syncv1.NewSyncServiceClient(conn).Sync(ctx); err != nil {
@@ -95,11 +107,13 @@ func (x *session) receive(ctx context.Context) {
 
 // run says hello and answers until something ends the stream.
 func (x *session) run(ctx context.Context, resync bool) *ending {
-	health := time.NewTicker(healthEvery)
-	defer health.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	err := x.stream.Send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Hello{Hello: x.s.hello(resync)}})
 	for err == nil {
 		select {
+		case <-x.over.Done():
+			return x.part(ctx)
 		case <-ctx.Done():
 			return lost(ctx, ctx.Err())
 		case r := <-x.incoming:
@@ -110,8 +124,8 @@ func (x *session) run(ctx context.Context, resync bool) *ending {
 			if end, err = x.handle(r.msg); end != nil {
 				return end
 			}
-		case <-health.C:
-			err = x.health()
+		case <-look.C:
+			err = x.look()
 		case <-x.overdue:
 			return &ending{err: errors.New("the whole set was asked for and didn't come"), resync: true}
 		}
@@ -238,6 +252,7 @@ func (x *session) take(u *update.Update, held *version) error {
 		return x.ack(u.Nonce, reason)
 	}
 	x.s.publish(next)
+	x.took = true
 	if err := x.ack(u.Nonce, ""); err != nil {
 		return err
 	}
@@ -260,20 +275,6 @@ func (x *session) ack(nonce uint64, reason string) error {
 		a.Digest, a.Revision = digest[:], now.revision
 	}
 	return x.stream.Send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Ack{Ack: a}})
-}
-
-// health tells what is held and how the data planes of the region are.
-func (x *session) health() error {
-	x.s.mu.Lock()
-	counts := x.s.counts
-	x.s.mu.Unlock()
-	connected, behind := counts()
-	h := &syncv1.Health{Relayed: int32(connected), RelayedBehind: int32(behind)}
-	if now, _, _ := x.s.version(); now != nil {
-		digest := now.set.Digest()
-		h.Digest, h.Revision = digest[:], now.revision
-	}
-	return x.stream.Send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Health{Health: h}})
 }
 
 // hello introduces this relay and says what it holds.

@@ -25,6 +25,12 @@ func SealedBy(o confset.Object) (id string, err error) {
 			return "", fmt.Errorf("%s: %w: not a secret", o.Key, ErrDamaged)
 		}
 		sealed = m.GetSpec().GetSealed()
+	case "authority":
+		m := &configv1.Authority{}
+		if err := proto.Unmarshal(o.Body, m); err != nil {
+			return "", fmt.Errorf("%s: %w: not an authority", o.Key, ErrDamaged)
+		}
+		sealed = m.GetKey()
 	default:
 		return "", nil
 	}

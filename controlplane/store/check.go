@@ -21,6 +21,9 @@ func (w *Write) Check(limits Limits) error {
 	if len(w.RequestID) > requestIDBytes {
 		return &LimitError{What: "bytes in a request id", Asked: len(w.RequestID), Limit: requestIDBytes}
 	}
+	if w.Fence != (Fence{}) && (w.Fence.Key == "" || w.Fence.Created < 1) {
+		return errors.New("write: fence has only one of key and revision; take it from a note as it is")
+	}
 	if err := w.checkSize(limits); err != nil {
 		return err
 	}
@@ -112,6 +115,17 @@ func CheckKey(key confset.Key) error {
 		if i := strings.IndexFunc(part.value, func(r rune) bool { return r == '/' || r < ' ' || r == 0x7f }); i >= 0 {
 			return fmt.Errorf("key %q: %s has a slash or control character at byte %d; remove it", key, part.field, i)
 		}
+	}
+	return nil
+}
+
+// NoteBytes is how large a note of a meeting may be.
+const NoteBytes = 64 << 10
+
+// CheckNote refuses a note that is too large with a *LimitError. Every implementation calls it first.
+func CheckNote(text []byte) error {
+	if len(text) > NoteBytes {
+		return &LimitError{What: "bytes in a control plane's note", Asked: len(text), Limit: NoteBytes}
 	}
 	return nil
 }

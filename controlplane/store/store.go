@@ -62,6 +62,35 @@ type Write struct {
 	Expect  []Precondition
 	Puts    []Head // Revision is ignored; Change is set to Record.ID
 	Deletes []confset.Key
+	// Fence, unless it is zero, must still stand: the write happens only while the meeting's note that it came from is there.
+	Fence Fence
+}
+
+// Fence is the proof of who leads a meeting. It falls when that note goes, for example because its lease ended; a write with it then fails with
+// ErrFenced.
+type Fence struct {
+	Key     string
+	Created int64 // revision
+}
+
+// Meeting is the talk of the control planes on one store.
+type Meeting struct {
+	// Name is for people; it may be the same as another's.
+	Name string
+	// Note returns what this one has to say, at most 64 KiB. It is asked at the start and whenever Turned gets a value.
+	Note   func() []byte
+	Turned <-chan struct{}
+	// Heard gets all notes, oldest first, whenever one came, changed or went: the first one leads. It is called by one goroutine at a time and
+	// mustn't block.
+	Heard func(notes []Note)
+}
+
+// Note is what one control plane says to the others.
+type Note struct {
+	Name  string
+	Text  []byte
+	Own   bool
+	Fence Fence // of this note
 }
 
 // Result tells at which revision a write was committed.
@@ -123,6 +152,11 @@ type Store interface {
 	// It ends with ctx's error, or one wrapping ErrUnavailable: then the last number is the best there is, and Attend is called again. A
 	// handle attends once at a time.
 	Attend(ctx context.Context, who Attendee, count func(n int)) error
+	// Meet keeps a note of this handle beside those of the others until ctx ends. A note goes when its Meet ends, or within seconds after its
+	// handle died or can't reach the store any more. It ends like Attend does, and is called again like it: unless ctx is why, Heard gets the
+	// notes without the own once more before, and the next note is the youngest. A note that is too large is a *LimitError. A handle meets
+	// once at a time.
+	Meet(ctx context.Context, m Meeting) error
 	// Epoch identifies this incarnation of the store.
 	Epoch() string
 	// Limits says how much one commit may hold.
@@ -157,6 +191,7 @@ var (
 	ErrCompacted   = errors.New("revision is compacted")
 	ErrEpoch       = errors.New("the store was made anew or restored")
 	ErrUnavailable = errors.New("store unavailable")
+	ErrFenced      = errors.New("another control plane leads")
 )
 
 // ConflictError says that an object wasn't as the write expected.

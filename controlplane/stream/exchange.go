@@ -35,6 +35,7 @@ const (
 
 // offer starts the update to the newest view, if the data plane needs one.
 func (s *session) offer() {
+	s.server.regroup()
 	v := s.sub.Current()
 	switch {
 	case s.held.is(v) && !s.absolves(v):

@@ -266,7 +266,7 @@ func TestOutcomesOfWhatADataPlaneBroughtAlongAreTaken(t *testing.T) {
 		p.ack(&syncv1.Update{}, &syncv1.Outcome{Kind: "server", Name: "a", Rejected: true, Field: "spec.tls", Text: "is broken"})
 		quiet()
 		o, _ := c.Views().Get("server", "a")
-		if st := c.Fleet().ObjectStatus(o.Object.Key, o.Object.Hash); st.GetRejected() != 1 || st.GetRefusals()[0].GetField() != "spec.tls" {
+		if st := c.Fleet().ObjectStatus(o.Object); st.GetRejected() != 1 || st.GetRefusals()[0].GetField() != "spec.tls" {
 			t.Errorf("status %v, want one rejection of spec.tls", st)
 		}
 	})

@@ -118,8 +118,8 @@ func (s *Server) join(ctx context.Context, h *syncv1.Hello) (fleet.Joined, error
 	}
 	return fleet.Joined{
 		Node:    id.Node,
-		Scope:   view.Scope{Region: id.Region, Group: id.Group, FeatureLevel: h.GetFeatureLevel()},
-		Version: h.GetVersion(), Suspect: len(h.GetSuspectDigest()) > 0, Relay: h.GetRelay(),
+		Scope:   view.Scope{Region: id.Region, Group: id.Group, FeatureLevel: h.GetFeatureLevel(), Node: id.Node, Relay: h.GetRelay()},
+		Version: h.GetVersion(), Suspect: len(h.GetSuspectDigest()) > 0, Relay: h.GetRelay(), Boot: h.GetBootId(),
 		Epoch: h.GetEpoch(), Revision: h.GetRevision(), Digest: h.GetDigest(),
 	}, err
 }

@@ -23,10 +23,12 @@ const (
 	toldMost     = 64  // revisions for which it is kept what a push tells of its changes
 )
 
-// crowd is the streams of one scope and the push that is under way in it. The server's mu guards it.
+// crowd is the streams that get the same views and the push that is under way among them. The server's mu guards it.
 type crowd struct {
 	streams int
 	push    *push
+	view    *view.View // that passed streams need no update for
+	passed  int
 }
 
 // push is one view on its way to the streams of a scope: the span of it, and what becomes child spans when it ends.
@@ -59,34 +61,81 @@ type answer struct {
 func (a answer) took() time.Duration { return a.got.Sub(a.sent) }
 
 // gather counts a stream in; mu is held.
-func (s *Server) gather(scope view.Scope) {
-	c := s.crowds[scope]
+func (s *Server) gather(sess *session, into view.Crowd) {
+	c := s.crowds[into]
 	if c == nil {
 		c = &crowd{}
-		s.crowds[scope] = c
+		s.crowds[into] = c
 	}
+	sess.crowd = into
 	c.streams++
-	c.push.expect()
-}
-
-// disperse counts a stream out; mu is held.
-func (s *Server) disperse(sess *session) {
-	c := s.crowds[sess.joined.Scope]
-	c.streams--
-	c.push.hear(sess, answer{})
-	if c.streams == 0 {
-		c.push.end()
-		delete(s.crowds, sess.joined.Scope)
+	if sess.passed != nil && sess.passed == c.view {
+		c.passed++
+	}
+	if p := c.push; p != nil && sess.owes != p && sess.heard.Load() != p && sess.passed != p.view {
+		p.expect()
 	}
 }
 
-// pass notes that a stream needs no update for a view: a push of it doesn't wait for that stream.
+// disperse counts a stream out; mu is held. A push that it owes an answer waits for it unless the stream is over.
+func (s *Server) disperse(sess *session, over bool) {
+	c := s.crowds[sess.crowd]
+	c.streams--
+	if sess.passed != nil && sess.passed == c.view {
+		c.passed--
+	}
+	if p := c.push; p != nil && sess.passed != p.view && (over || sess.owes != p) {
+		p.hear(sess, answer{})
+	}
+	if c.streams == 0 { // its push ends with the answers of those that moved on
+		delete(s.crowds, sess.crowd)
+	}
+}
+
+// regroup brings every stream into its crowd once a rollout has moved, all at once, so that a push knows from the start who is to answer.
+func (s *Server) regroup() {
+	now := s.cfg.Views.Crowds()
+	if *s.sorted.Load() == now {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.regroupLocked()
+}
+
+func (s *Server) regroupLocked() {
+	now := s.cfg.Views.Crowds()
+	if *s.sorted.Load() == now {
+		return
+	}
+	s.sorted.Store(&now)
+	for _, sess := range s.sessions {
+		if to := now.Of(sess.joined.Scope); to != sess.crowd {
+			s.disperse(sess, false)
+			s.gather(sess, to)
+		}
+	}
+}
+
+// pass notes that a stream needs no update for a view: a push of it doesn't wait for that stream, nor will one that is still to come.
 func (s *Server) pass(sess *session, v *view.View) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.crowds[sess.joined.Scope].push; p != nil && p.view == v {
+	c := s.crowds[sess.crowd]
+	if sess.passed == v {
+		return
+	}
+	if p := c.push; p != nil && p.view == v {
 		p.hear(sess, answer{})
 	}
+	if c.view != nil && c.view.Epoch == v.Epoch && c.view.Revision > v.Revision {
+		return // it is being overtaken
+	}
+	if c.view != v {
+		c.view, c.passed = v, 0
+	}
+	sess.passed = v
+	c.passed++
 }
 
 // trace returns the push that an update to a view belongs to, and the fields of its last part that tell of the changes in it, encoded; nil when
@@ -99,7 +148,7 @@ func (s *Server) trace(sess *session, v *view.View) (*push, []byte) {
 	if newest.Revision <= sess.held.revision && len(v.ChangesAfter(sess.held.revision)) == 0 {
 		return nil, nil
 	}
-	p := s.pushOf(sess.joined.Scope, v)
+	p := s.pushOf(sess, v)
 	return p, p.tell(v, sess.held.revision)
 }
 
@@ -136,16 +185,22 @@ func (p *push) encode(v *view.View, from int64) []byte {
 	return b
 }
 
-// pushOf returns the push of a view in a scope; the first stream starts it and ends the one before.
-func (s *Server) pushOf(scope view.Scope, v *view.View) *push {
+// pushOf returns the push of a view among the streams of a crowd; the first stream starts it and ends the one before.
+func (s *Server) pushOf(sess *session, v *view.View) *push {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.crowds[scope]
-	if c.push != nil && (c.push.view == v || c.push.view.Epoch == v.Epoch && c.push.view.Revision > v.Revision) {
-		return c.push // that of a newer view is near enough for a stream that is just being overtaken
+	c := s.crowds[sess.crowd]
+	if c.push == nil || c.push.view != v && (c.push.view.Epoch != v.Epoch || c.push.view.Revision <= v.Revision) {
+		c.push.end()
+		if c.view != v {
+			c.view, c.passed = nil, 0
+		}
+		c.push = s.newPush(sess.joined.Scope, v, max(c.streams-c.passed, 1))
+	} // else that of a newer view is near enough for a stream that is just being overtaken
+	sess.owes = c.push
+	if sess.passed != c.push.view {
+		sess.passed = nil // not to keep an old view
 	}
-	c.push.end()
-	c.push = s.newPush(scope, v, c.streams)
 	return c.push
 }
 
@@ -186,13 +241,11 @@ func (p *push) expect() {
 	p.waiting++
 }
 
-// hear takes in, once, the answer of a stream, or (without a node) that none will come. The push ends with the last one. The session's mu is
-// held.
+// hear takes in, once, the answer of a stream, or (without a node) that none will come. The push ends with the last one.
 func (p *push) hear(s *session, a answer) {
-	if p == nil || s.heard == p {
+	if p == nil || s.heard.Swap(p) == p {
 		return
 	}
-	s.heard = p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -40,6 +41,12 @@ type session struct {
 	sub    *view.Subscription
 	began  time.Time
 
+	crowd  view.Crowd // guarded by the server's mu, as the next two
+	owes   *push      // last push that an update to this stream belonged to
+	passed *view.View // last view that it needed no update for
+
+	heard atomic.Pointer[push] // last push that knows how this stream took it
+
 	mu       sync.Mutex // taken before that of the server
 	closed   bool       // guarded by mu, as all below
 	greeting *view.View // that of the Welcome, until the data plane said what stands against it
@@ -54,7 +61,6 @@ type session struct {
 	due      bool      // there are shares to be told
 	flight   *flight   // unanswered update
 	late     *flight   // refused update that may still be taken
-	heard    *push     // last push that knows how this stream took it
 	deadline time.Time // when the stream ends unless something happens; zero: never
 	armed    time.Time // when the timer fires; zero: it doesn't
 }
@@ -179,6 +185,9 @@ func (s *session) close() {
 	s.timer.Stop()
 	s.sub.Close()
 	s.server.remove(s)
+	if s.flight != nil {
+		s.flight.push.hear(s, answer{}) // that of a crowd it may have left
+	}
 }
 
 var errCut = status.Error(codes.Unavailable, "this control plane is shutting down; connect to another one")

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,8 @@ type Config struct {
 	Barred [][32]byte
 	// Identify says who is at the other end; default: Hello, which believes the hello. FromCertificate believes the client certificate.
 	Identify Identify
+	// Refused says who is shut out: streams of these don't begin, see Reject for those that run; nil: nobody is.
+	Refused Refused
 	// NewStreams is how many new streams a second are taken, in bursts of as many. Default 500.
 	NewStreams int
 	// SendTimeout is how long one message (1 MiB at most) may take to be handed to the connection. Default 10 s.
@@ -71,6 +74,9 @@ func (c *Config) fill() error {
 	}
 	if c.Identify == nil {
 		c.Identify = Hello
+	}
+	if c.Refused != nil {
+		c.Identify = Admitting(c.Identify, c.Refused)
 	}
 	if c.NewStreams <= 0 {
 		c.NewStreams = 500
@@ -108,7 +114,9 @@ type Server struct {
 	mu       sync.Mutex
 	draining bool                  // guarded by mu
 	sessions map[string]*session   // by node; guarded by mu
-	crowds   map[view.Scope]*crowd // guarded by mu
+	crowds   map[view.Crowd]*crowd // guarded by mu
+
+	sorted atomic.Pointer[view.Crowds] // that the sessions are in; stored under mu
 }
 
 // New returns a server without streams.
@@ -122,8 +130,10 @@ func New(cfg Config) (*Server, error) {
 		admit:    rate.NewLimiter(rate.Limit(cfg.NewStreams), cfg.NewStreams),
 		cut:      make(chan struct{}),
 		sessions: map[string]*session{},
-		crowds:   map[view.Scope]*crowd{},
+		crowds:   map[view.Crowd]*crowd{},
 	}
+	sorted := cfg.Views.Crowds()
+	s.sorted.Store(&sorted)
 	return s, s.register()
 }
 
@@ -181,6 +191,7 @@ func (s *Server) add(sess *session) {
 	s.joins.Lock()
 	defer s.joins.Unlock()
 	s.enlist(sess)
+	s.judge(sess) // it may have been shut out since it was identified
 	sess.member = s.cfg.Fleet.Join(sess.joined)
 	if s.cfg.Shares != nil {
 		sess.shares = s.cfg.Shares.Join(sess.joined.Node, sess.wake)
@@ -194,7 +205,8 @@ func (s *Server) enlist(sess *session) {
 		old.end(status.Errorf(codes.Aborted, "another stream of data plane %q took over; if that is another process, give each its own name", sess.joined.Node))
 	}
 	s.sessions[sess.joined.Node] = sess
-	s.gather(sess.joined.Scope)
+	s.regroupLocked()
+	s.gather(sess, s.sorted.Load().Of(sess.joined.Scope))
 	if s.draining {
 		sess.move(s.farewell())
 	}
@@ -216,7 +228,7 @@ func (s *Server) delist(sess *session) {
 	if s.sessions[sess.joined.Node] == sess {
 		delete(s.sessions, sess.joined.Node)
 	}
-	s.disperse(sess)
+	s.disperse(sess, true)
 }
 
 // Drain refuses new streams, asks every data plane to connect elsewhere after a random delay, and returns when all streams have ended. When

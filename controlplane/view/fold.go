@@ -8,40 +8,92 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
+// news is what an event or a load changes for the fleet, read before the lock is taken.
+type news struct {
+	objs   []confset.Object
+	gone   []confset.Key // of kinds that are pushed
+	absent []confset.Key // objects of rollouts that moved, without a head
+	staged *staging
+}
+
+// newsOf returns what changed heads and keys, and rollouts that moved, change for the fleet.
+func (v *Views) newsOf(changed []store.Head, gone []confset.Key, staged *staging, next *Snapshot) news {
+	n := news{gone: without(gone, func(k confset.Key) bool { return rules.Kept(k.Kind) }), staged: staged}
+	changed = without(changed, func(h store.Head) bool { return rules.Kept(h.Object.Key.Kind) })
+	if moved := concerned(v.staging.Load(), staged); len(moved) > 0 {
+		named := map[confset.Key]struct{}{}
+		for _, h := range changed {
+			named[h.Object.Key] = struct{}{}
+		}
+		for _, key := range n.gone {
+			named[key] = struct{}{}
+		}
+		for _, key := range moved {
+			if _, ok := named[key]; ok {
+				continue
+			}
+			if h, ok := next.Get(key.Kind, key.Name); ok {
+				changed = append(changed, h)
+			} else {
+				n.absent = append(n.absent, key)
+			}
+		}
+	}
+	n.objs = v.open(changed)
+	return n
+}
+
+// without returns a list without some of its elements; it stays as it is.
+func without[E any](list []E, out func(E) bool) []E {
+	if !slices.ContainsFunc(list, out) {
+		return slices.Clip(list)
+	}
+	return slices.DeleteFunc(slices.Clone(list), out)
+}
+
 // fold takes in one event of the watch.
-func (v *Views) fold(e store.Event) error {
-	objs := v.open(e.Upserts)
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (v *Views) fold(ctx context.Context, e store.Event) error {
 	old := v.index.Load()
 	if e.Revision <= old.Revision {
 		return nil
 	}
+	staged, err := v.restage(ctx, e, old)
+	if err != nil {
+		return err
+	}
+	next := old.with(e)
+	n := v.newsOf(e.Upserts, e.Removals, staged, next)
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.lostAt = time.Time{}
-	removals := v.guard(e.Removals, said(e.Change), old.Len())
+	removals := v.guard(n.gone, said(e.Change), old.pushed())
 	v.remember(e.Change, e.Revision)
-	turned := v.stage(objs, removals)
-	v.trail = v.trail.touch(e.Revision, objs, removals, turned)
+	touched := v.take(n, removals)
+	v.trail = v.trail.touch(e.Revision, n.objs, touched)
 	v.web.move(old, e.Upserts, e.Removals)
-	v.moveTo(old.with(e))
+	v.moveTo(next)
 	v.tell(e.Change, e.Revision, false)
 	return nil
 }
 
 // replace takes in the whole store: only true differences to what was known are staged.
-func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
+func (v *Views) replace(ctx context.Context, snap *store.Snapshot) error {
 	next, old := newSnapshot(snap.Epoch, snap.Revision, snap.Heads), v.index.Load()
-	changed := v.changedHeads(snap.Heads, old)
-	objs := v.open(changed)
-	gone := v.goneSince(old, next)
-	named := v.saidSince(ctx, gone, old)
+	staged, err := v.stagingOf(ctx, next, old)
+	if err != nil {
+		return err
+	}
+	changed, gone := v.changedHeads(snap.Heads, old), v.goneSince(old, next)
+	n := v.newsOf(changed, gone, staged, next)
+	named := v.saidSince(ctx, n.gone, old)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.loads++
 	v.lostAt = time.Time{}
-	removals := v.guard(gone, named, old.Len())
+	removals := v.guard(n.gone, named, old.pushed())
 	last := v.newest()
 	if old != nil && old.Epoch != snap.Epoch {
 		v.history = nil
@@ -50,17 +102,48 @@ func (v *Views) replace(ctx context.Context, snap *store.Snapshot) {
 	if snap.Change != nil {
 		v.remember(snap.Change, snap.Revision)
 	}
-	turned := v.stage(objs, removals)
+	touched := v.take(n, removals)
 	if old == nil || old.Epoch != snap.Epoch {
 		v.trail = trail{epoch: snap.Epoch, from: loadedAt(snap)}
 	} else {
-		v.trail = v.trail.touch(snap.Revision, objs, removals, turned)
+		v.trail = v.trail.touch(snap.Revision, n.objs, touched)
 	}
 	v.web.move(old, changed, gone)
 	v.moveTo(next)
 	if old != nil && len(changed)+len(gone) > 0 {
 		v.retell(snap, last)
 	}
+	return nil
+}
+
+// take lets the publisher have what is new. It returns the keys that are touched besides the objects; mu is held.
+func (v *Views) take(n news, removals []confset.Key) (touched []confset.Key) {
+	was := v.staging.Swap(n.staged)
+	v.sights.hold(was, n.staged)
+	for _, key := range n.absent {
+		if _, ok := v.held[key]; !ok {
+			removals = append(removals, key)
+		}
+	}
+	settled := v.settle(was, n.staged)
+	turned := v.stage(slices.Concat(n.objs, settled.Upserts), slices.Concat(removals, settled.Removals))
+	touched = slices.Concat(removals, turned, settled.Removals)
+	for _, o := range settled.Upserts {
+		v.held[o.Key] = struct{}{}
+		touched = append(touched, o.Key)
+	}
+	return touched
+}
+
+// settle makes the rings agree on objects whose removal is held when no rollout holds them any more: as they were before; mu is held.
+func (v *Views) settle(was, now *staging) (d confset.Delta) {
+	for _, key := range sortedKeys(v.held) {
+		img, ok := was.masks[ringOld][key]
+		if _, still := now.masks[ringOld][key]; ok && !still {
+			img.add(key, &d)
+		}
+	}
+	return d
 }
 
 // loadedAt returns the revision since which nothing has changed in a snapshot: that of its newest change, or its own.
@@ -129,6 +212,8 @@ func (v *Views) stage(objs []confset.Object, removals []confset.Key) (turned []c
 	for _, key := range turned {
 		if o, ok := v.sights.secrets[key.Name]; ok {
 			v.pending[key] = &o
+		} else if _, ok := v.staging.Load().masks[ringOld][key]; ok {
+			v.pending[key] = nil // for one ring it is what stands in for it
 		}
 	}
 	if v.since.IsZero() {

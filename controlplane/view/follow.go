@@ -29,7 +29,7 @@ func (v *Views) follow(ctx context.Context) {
 			continue
 		}
 		loaded, began := load, time.Now()
-		err := v.cfg.Store.Watch(ctx, v.Revision(), v.fold)
+		err := v.cfg.Store.Watch(ctx, v.Revision(), func(e store.Event) error { return v.fold(ctx, e) })
 		if time.Since(began) >= watchGood {
 			wait.reset()
 		}
@@ -54,7 +54,7 @@ func (v *Views) reach(ctx context.Context, load bool) error {
 	if load {
 		snap, err := v.cfg.Store.Load(ctx)
 		if err == nil {
-			v.replace(ctx, snap)
+			err = v.replace(ctx, snap)
 		}
 		return err
 	}

@@ -56,7 +56,7 @@ func addSaid(to map[confset.Key]struct{}, c *store.ChangeRecord) {
 // saidSince returns the removals named by the changes that this replica hasn't seen. It asks the store only when there are so many removals
 // that it matters; when the store doesn't tell, nothing is named.
 func (v *Views) saidSince(ctx context.Context, gone []confset.Key, old *Snapshot) map[confset.Key]struct{} {
-	if !guarded(len(gone), old.Len()) {
+	if !guarded(len(gone), old.pushed()) {
 		return nil
 	}
 	named, last := map[confset.Key]struct{}{}, v.lastChange()

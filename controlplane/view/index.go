@@ -7,6 +7,7 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 // Snapshot is every stored head at one revision. It is immutable; a changed one shares what didn't change.
@@ -59,6 +60,22 @@ func (s *Snapshot) Len() int {
 		return 0
 	}
 	return s.len
+}
+
+// pushed returns the number of objects of kinds that are sent to data planes.
+func (s *Snapshot) pushed() int {
+	n := s.Len()
+	if s == nil {
+		return n
+	}
+	for kind, sh := range s.kinds {
+		if rules.Kept(kind) {
+			for _, run := range sh {
+				n -= len(run)
+			}
+		}
+	}
+	return n
 }
 
 // Get returns one head.

@@ -45,23 +45,7 @@ func (v *Views) burst(ctx context.Context) (more bool) {
 
 // publish makes new views of what is pending. Only publishAll calls it.
 func (v *Views) publish() {
-	delta, at := v.takePending()
-	at.levels = levelsOf(delta.Upserts)
-	now, next := v.lanes.Load(), map[*lane]*View{}
-	for l := range now.all {
-		next[l] = l.next(delta, at)
-	}
-	// A region changes lanes only from one complete view to another: new lanes come before the views of the others, old ones go after.
-	if len(at.sight.fresh) > 0 {
-		now = now.grown(branches(now, next, at.sight))
-		v.lanes.Store(now)
-	}
-	for l, view := range next {
-		l.view.Store(view)
-	}
-	if len(at.sight.closed) > 0 {
-		v.lanes.Store(now.shrunk(func(region string) bool { _, ok := at.sight.closed[region]; return ok }))
-	}
+	v.lanes.Store(v.lanes.Load().next(v.takePending()))
 	v.subs.notify()
 	select {
 	case <-v.ready:
@@ -70,19 +54,7 @@ func (v *Views) publish() {
 	}
 }
 
-// branches makes the lanes of regions that had none, from what the other regions are about to get.
-func branches(now *lanes, next map[*lane]*View, at sight) map[string]tier {
-	out := make(map[string]tier, len(at.fresh))
-	for region, own := range at.fresh {
-		out[region] = newTier(region)
-		for level, l := range out[region] {
-			l.view.Store(l.branch(next[now.other[level]], own))
-		}
-	}
-	return out
-}
-
-func (v *Views) takePending() (confset.Delta, stamp) {
+func (v *Views) takePending() *stamp {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var d confset.Delta
@@ -93,12 +65,18 @@ func (v *Views) takePending() (confset.Delta, stamp) {
 			d.Upserts = append(d.Upserts, *o)
 		}
 	}
-	s := v.index.Load()
-	at := stamp{epoch: epochFor(s.Epoch, len(v.held)), revision: s.Revision, since: v.since, history: v.history, trail: v.trail,
-		sight: v.sights.sight(d, v.lanes.Load())}
+	s, staged := v.index.Load(), v.staging.Load()
+	at := &stamp{epoch: epochFor(s.Epoch, len(v.held)), revision: s.Revision, since: v.since, history: v.history, trail: v.trail,
+		active: staged.active}
+	at.deltas[ringOld] = newLeveled(staged.masks[ringOld].over(d))
+	at.deltas[ringNew] = at.deltas[ringOld]
+	if staged.active != nil {
+		at.deltas[ringNew] = newLeveled(staged.masks[ringNew].over(d))
+	}
+	at.sight = v.sights.sight(at.deltas, staged.masks, v.lanes.Load())
 	clear(v.pending)
 	v.since = time.Time{}
-	return d, at
+	return at
 }
 
 // wake tells the publisher that something is pending.

@@ -14,9 +14,10 @@ import (
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
-var anywhere = view.Scope{Region: "eu", FeatureLevel: 2}
+var anywhere = view.Scope{Region: "eu", FeatureLevel: rules.MostLevel}
 
 // quiet waits until a burst, if there was one, is over and a store that answers again was found.
 func quiet() {

@@ -58,6 +58,30 @@ func (s *sights) stage(objs []confset.Object, removals []confset.Key) []confset.
 	return turned
 }
 
+// hold counts what servers need as they were before a rollout, as long as it is open: the data planes without the change keep it.
+func (s *sights) hold(was, now *staging) {
+	for id, m := range now.images {
+		for key, img := range m {
+			if key.Kind == kindServer {
+				s.wants(heldName(id, key.Name), img.need)
+			}
+		}
+	}
+	for id, m := range was.images {
+		if _, ok := now.images[id]; ok {
+			continue
+		}
+		for key := range m {
+			if key.Kind == kindServer {
+				s.wants(heldName(id, key.Name), need{})
+			}
+		}
+	}
+}
+
+// heldName is one that no server has.
+func heldName(change, server string) string { return "before " + change + "/" + server }
+
 // wants replaces what a server needs.
 func (s *sights) wants(server string, now need) {
 	was := s.servers[server]
@@ -136,9 +160,9 @@ func distinct(names []string) []string {
 
 // sight says where the secrets of one publication are seen. It is immutable.
 type sight struct {
-	names  map[string]map[string]struct{} // by region: secrets of this publication
-	fresh  map[string][]confset.Object    // regions that get lanes: all secrets that are for them
-	closed map[string]struct{}            // regions whose lanes go
+	names  map[string]map[string]struct{}     // by region: secrets of this publication
+	fresh  map[string][rings][]confset.Object // regions that get lanes: all secrets that are for them
+	closed map[string]struct{}                // regions whose lanes go
 }
 
 // seen says whether a secret of the publication is for a region.
@@ -150,17 +174,19 @@ func (at sight) seen(region, name string) bool {
 	return ok
 }
 
-// sight says where the upserted secrets of a delta are seen, and which regions need lanes now that there are some.
-func (s *sights) sight(d confset.Delta, now *lanes) sight {
-	at := sight{names: map[string]map[string]struct{}{}, fresh: map[string][]confset.Object{}, closed: map[string]struct{}{}}
-	for _, o := range d.Upserts {
-		if o.Key.Kind == kindSecret {
-			s.locate(at, o.Key.Name)
+// sight says where the upserted secrets of deltas are seen, and which regions need lanes now that there are some.
+func (s *sights) sight(deltas [rings]leveled, masks [rings]mask, now *lanes) sight {
+	at := sight{names: map[string]map[string]struct{}{}, fresh: map[string][rings][]confset.Object{}, closed: map[string]struct{}{}}
+	for _, d := range deltas {
+		for _, o := range d.Upserts {
+			if o.Key.Kind == kindSecret {
+				s.locate(at, o.Key.Name)
+			}
 		}
 	}
 	for region, names := range s.seen {
 		if _, ok := now.regions[region]; !ok && region != everywhere {
-			at.fresh[region] = s.list(names)
+			at.fresh[region] = [rings][]confset.Object{s.list(names, masks[ringOld]), s.list(names, masks[ringNew])}
 		}
 	}
 	for region := range now.regions {
@@ -183,11 +209,15 @@ func (s *sights) locate(at sight, name string) {
 	}
 }
 
-// list returns those of the secrets that there are.
-func (s *sights) list(names map[string]int) []confset.Object {
+// list returns those of the secrets that there are for those to whom a mask applies.
+func (s *sights) list(names map[string]int, m mask) []confset.Object {
 	out := make([]confset.Object, 0, len(names))
 	for name := range names {
-		if o, ok := s.secrets[name]; ok {
+		if img, ok := m[confset.Key{Kind: kindSecret, Name: name}]; ok {
+			if img.obj != nil {
+				out = append(out, *img.obj)
+			}
+		} else if o, ok := s.secrets[name]; ok {
 			out = append(out, o)
 		}
 	}

@@ -5,6 +5,11 @@
 // restore only true differences are published. A secret is in the views of those regions alone where a server with an endpoint refers to it; it
 // comes and goes with the same update as that server. Reads of the API come from its index, in name order, without asking the store, and so
 // do the answers who refers to an object and who holds what only one may have.
+//
+// While a change is rolled out there are two rings of views: that of the data planes which are to have it, and that of the others, for which
+// its objects are as they were before. Any two replicas give a data plane the same ring at the same revision. What was before is read, never
+// guessed: until it could be read, views stay as they are. Kinds that stay in the control plane are in the index alone.
+//
 // It refuses to take absence for deletion: removals of more than a fifth of the config and more than ten objects that no change record
 // names are held, logged and reported until someone calls Confirm; meanwhile views carry an epoch of their own, so that the data planes hold
 // these removals when this process, which alone remembers them, is gone. It never drops a server because none of its endpoints serves a region:
@@ -76,6 +81,8 @@ type Views struct {
 	web   *web                     // stands at index
 	lanes atomic.Pointer[lanes]    // stored by the publisher only
 
+	staging atomic.Pointer[staging] // stored before the index that it belongs to
+
 	mu       sync.Mutex
 	moved    chan struct{}                   // closed and replaced when index moves; guarded by mu
 	pending  map[confset.Key]*confset.Object // unpublished; nil: removal; guarded by mu
@@ -110,6 +117,7 @@ func New(cfg Config) (*Views, error) {
 		listeners: map[*listener]struct{}{},
 	}
 	v.lanes.Store(&lanes{other: newTier(everywhere), regions: map[string]tier{}})
+	v.staging.Store(newStaging(nil, nil))
 	return v, v.register()
 }
 
@@ -126,7 +134,7 @@ func (v *Views) Run(ctx context.Context) error {
 func (v *Views) Ready() <-chan struct{} { return v.ready }
 
 // Current returns the newest view of a scope; nil before Ready.
-func (v *Views) Current(s Scope) *View { return v.lanes.Load().of(s).view.Load() }
+func (v *Views) Current(s Scope) *View { return v.lanes.Load().view(s) }
 
 // Snapshot returns the stored heads at one revision; nil before the first load.
 func (v *Views) Snapshot() *Snapshot { return v.index.Load() }
@@ -147,12 +155,17 @@ func (v *Views) Revision() int64 {
 	return 0
 }
 
+// Moved returns a channel that is closed when the index, and with it what Rollouts returns, moves on.
+func (v *Views) Moved() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.moved
+}
+
 // WaitRevision returns nil once the index stands at rev or later, or ctx's error. It makes a read see a write that was committed at rev.
 func (v *Views) WaitRevision(ctx context.Context, rev int64) error {
 	for {
-		v.mu.Lock()
-		moved := v.moved
-		v.mu.Unlock()
+		moved := v.Moved()
 		if s := v.index.Load(); s != nil && s.Revision >= rev {
 			return nil
 		}

@@ -80,6 +80,8 @@ type Config struct {
 	// Health is what is reported beside revision and digest, which are filled in. Called every 10 s and after
 	// Changed; what is new is told at once, the same again each minute. Default: nothing.
 	Health func() *syncv1.Health
+	// Failing says whether Health would tell of calls that failed: then it is told within 2 s. Asked every 500 ms. Default: never.
+	Failing func() bool
 	// Demand is what callers want of fleet-wide limits: what is new since the last call, or with all everything, for a control plane that
 	// hasn't heard of this data plane yet. Called after each Welcome, then every 500 ms and after Shares. Default: nothing is told.
 	Demand func(all bool) []*syncv1.Demand
@@ -131,6 +133,9 @@ func New(cfg Config) (*Follower, error) {
 	}
 	if cfg.Health == nil {
 		cfg.Health = func() *syncv1.Health { return &syncv1.Health{} }
+	}
+	if cfg.Failing == nil {
+		cfg.Failing = func() bool { return false }
 	}
 	if cfg.Demand == nil {
 		cfg.Demand = func(bool) []*syncv1.Demand { return nil }

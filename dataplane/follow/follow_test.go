@@ -267,6 +267,70 @@ func TestHealthIsReportedOnChangeAndOtherwiseEachMinute(t *testing.T) {
 	})
 }
 
+func TestFailedCallsAreReportedWithinTwoSecondsAndOthersWithTheNextTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControl()
+		var calls, failed atomic.Int64
+		start(t, c, t.TempDir(), func(cfg *follow.Config) {
+			cfg.Failing = func() bool { return failed.Load() > 0 }
+			cfg.Health = func() *syncv1.Health {
+				if n := calls.Swap(0); n > 0 {
+					return &syncv1.Health{Calls: []*syncv1.ServerCalls{{Server: "s", Calls: n, Failed: failed.Swap(0)}}}
+				}
+				return &syncv1.Health{}
+			}
+		})
+		p, _ := c.accept(t, confset.Empty(), 0)
+		p.health(t)
+		for range 3 {
+			began := time.Now()
+			calls.Add(5)
+			failed.Add(1)
+			h := p.health(t)
+			if d := time.Since(began); d > 2*time.Second || len(h.GetCalls()) != 1 || h.GetCalls()[0].GetFailed() != 1 || h.GetCalls()[0].GetCalls() != 5 {
+				t.Errorf("%v after %s", h, d)
+			}
+		}
+		for range 2 {
+			calls.Add(1)
+			began := time.Now()
+			if h := p.health(t); time.Since(began) > 10*time.Second || len(h.GetCalls()) != 1 {
+				t.Errorf("%v after %s", h, time.Since(began))
+			}
+		}
+	})
+}
+
+func TestAStopIsToldToTheControlPlane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControl()
+		n := start(t, c, t.TempDir())
+		p, _ := c.accept(t, confset.Empty(), 0)
+		if h := p.health(t); h.GetDraining() {
+			t.Errorf("draining before the stop: %v", h)
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+		if h := p.health(t); !h.GetDraining() || len(h.GetDigest()) == 0 {
+			t.Errorf("the last report is %v", h)
+		}
+	})
+}
+
+func TestAControlPlaneThatHangsDoesNotKeepADataPlaneFromStopping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControl()
+		n := start(t, c, t.TempDir())
+		p, _ := c.accept(t, confset.Empty(), 0)
+		p.deaf = true
+		began := time.Now()
+		if err := n.stop(); err != nil || time.Since(began) > time.Second {
+			t.Errorf("stopped with %v after %s", err, time.Since(began))
+		}
+	})
+}
+
 func TestMoveGoesToTheNextAddressAfterItsDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newControl()

@@ -70,6 +70,7 @@ type peer struct {
 	up     chan *syncv1.SyncRequest
 	down   chan *syncv1.SyncResponse
 	nonce  uint64
+	deaf   bool // it doesn't hear a farewell
 	wide   bool // parts have up to 1,000 objects
 }
 
@@ -90,6 +91,14 @@ func (p *peer) RecvMsg(m any) error {
 		proto.Merge(m.(proto.Message), r)
 		return nil
 	}
+}
+
+// CloseSend ends the stream: the control plane has nothing more to say then.
+func (p *peer) CloseSend() error {
+	if !p.deaf {
+		p.cancel(io.EOF)
+	}
+	return nil
 }
 
 // end breaks the stream.

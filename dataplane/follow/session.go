@@ -10,7 +10,6 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -21,9 +20,6 @@ import (
 const (
 	// greetWithin is how long connecting and the control plane's first message may take together.
 	greetWithin = 10 * time.Second
-	// healthEvery is how often health is reported while there is something to tell, healthRest while there isn't: ten thousand data planes that
-	// have nothing to say would keep a control plane busy with it.
-	healthEvery, healthRest = 10 * time.Second, time.Minute
 	// demandEvery is how often demand is reported.
 	demandEvery = 500 * time.Millisecond
 	// resyncWithin is how long the whole set may take to begin after an update that didn't fit.
@@ -43,6 +39,7 @@ type ending struct {
 // session is one stream. One goroutine, the caller of Follower.session, owns the sends and all state; another only receives.
 type session struct {
 	f        *Follower
+	over     context.Context // ends with the data plane; the stream outlives it by a farewell
 	stream   syncv1.SyncService_SyncClient
 	incoming chan received
 	collect  update.Collector
@@ -67,9 +64,11 @@ func (f *Follower) session(ctx context.Context, address string, resync bool) end
 	}
 	defer conn.Close()
 	f.note(func(s *Status) { s.Address = address })
-	ctx, cancel := context.WithCancelCause(ctx)
+	over := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(over))
 	defer cancel(nil)
-	s := &session{f: f, incoming: make(chan received), collect: update.Collector{Most: f.cfg.MaxUpdate}}
+	defer context.AfterFunc(over, func() { time.AfterFunc(partWithin, func() { cancel(context.Cause(over)) }) })()
+	s := &session{f: f, over: over, incoming: make(chan received), collect: update.Collector{Most: f.cfg.MaxUpdate}}
 	s.greeting = time.AfterFunc(greetWithin, func() { cancel(fmt.Errorf("no answer within %s", greetWithin)) })
 	defer s.greeting.Stop()
 	if s.stream, err = syncv1.NewSyncServiceClient(conn).Sync(ctx); err != nil {
@@ -111,6 +110,8 @@ func (s *session) run(ctx context.Context, resync bool) *ending {
 	err := s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Hello{Hello: s.f.hello(resync)}})
 	for err == nil {
 		select {
+		case <-s.over.Done():
+			return s.part(ctx)
 		case <-ctx.Done():
 			return s.failed(ctx)
 		case r := <-s.incoming:
@@ -125,7 +126,9 @@ func (s *session) run(ctx context.Context, resync bool) *ending {
 		case <-s.f.changed:
 			err = s.sendHealth(true)
 		case <-demand.C:
-			err = s.sendDemand(false)
+			if err = s.sendDemand(false); err == nil {
+				err = s.sendFailures()
+			}
 		case <-s.overdue:
 			return &ending{err: errors.New("the whole set was asked for and didn't come"), resync: true}
 		case <-retry:
@@ -285,19 +288,4 @@ func (s *session) sendDemand(all bool) error {
 		}
 	}
 	return nil
-}
-
-// sendHealth reports health. Unless it is to be told now, nothing new is reported each minute only.
-func (s *session) sendHealth(now bool) error {
-	h := s.f.cfg.Health()
-	if h == nil {
-		h = &syncv1.Health{}
-	}
-	v := s.f.cfg.Table.Load().Version()
-	h.Revision, h.Digest = v.Revision, v.Digest[:]
-	if !now && len(h.GetUpstreams()) == 0 && proto.Equal(h, s.told) && time.Since(s.toldAt) < healthRest-healthEvery/2 {
-		return nil
-	}
-	s.told, s.toldAt = h, time.Now()
-	return s.send(&syncv1.SyncRequest{Message: &syncv1.SyncRequest_Health{Health: h}})
 }

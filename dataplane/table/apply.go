@@ -9,14 +9,19 @@ import (
 // Apply returns the table after d, standing at revision rev and, for the rest, at what at says. It never fails as a whole: every good
 // object is in force, and what stands against the others comes back, ordered by kind and name. Objects that aren't in d are named too
 // when d changed what became of them: two API keys with one hash, the first by name is served and the other rejected.
-// The receiver stays as it is. Cost: the objects in d; a change of default timeouts adds a copy of every server.
+// The receiver stays as it is. Cost: the objects in d, and what the overlays in d change; a change of default timeouts adds a copy of every
+// server.
 func (t *Table) Apply(d confset.Delta, rev int64, at Version) (*Table, []Outcome) {
 	e := newEditor(t)
 	for _, key := range d.Removals {
 		e.remove(key)
 	}
-	for i, r := range compileAll(d.Upserts, t.cfg.Region) {
-		e.upsert(d.Upserts[i].Key, r)
+	objs, again := e.overlay(d)
+	for i, r := range e.site().compileAll(objs) {
+		if i >= again {
+			e.recovered(objs[i].Key, r)
+		}
+		e.upsert(objs[i].Key, r)
 	}
 	e.settle()
 	e.believe()
@@ -43,9 +48,12 @@ type editor struct {
 	teams        *edit[string, *Team]
 	toolsets     *edit[string, *toolset]
 	secrets      *edit[string, *Secret]
+	bases        *edit[confset.Key, confset.Object]
 
 	// false until something of them changes
-	ownClaims, ownLost, ownRings, ownProviders, ownGateways bool
+	ownClaims, ownLost, ownRings, ownProviders, ownGateways, ownOverlays, ownTargets bool
+
+	moved map[confset.Key]struct{} // objects whose overlays changed; nil: none
 
 	contested map[credential]struct{} // credentials whose claims changed
 	noted     []confset.Key           // objects with something to tell
@@ -69,6 +77,7 @@ func (e *editor) done() *Table {
 	finish(e.teams, &t.teams)
 	finish(e.toolsets, &t.toolsets)
 	finish(e.secrets, &t.secrets)
+	finish(e.bases, &t.bases)
 	return &t
 }
 
@@ -118,6 +127,7 @@ func (e *editor) upsert(key confset.Key, r result) {
 
 func (e *editor) remove(key confset.Key) {
 	e.note(key, nil)
+	e.forget(key)
 	switch key.Kind {
 	case kindServer:
 		e.servers.del(key.Name)

@@ -24,18 +24,19 @@ type Outcome struct {
 // Check compiles one object as Apply would, in every region at once, and returns what would stand against it. It is pure. What depends
 // on other objects (two API keys with one hash) it can't see.
 func Check(obj confset.Object) []Outcome {
-	return compile(obj, "").outs
+	return compile(obj, "", nil).outs
 }
 
 // result is what became of one object. value is a pointer to what is served: *Server, *apiKey, *Settings, *Ring, *Team, *toolset, *Secret,
-// *IdentityProvider or *gateway. It is nil when the object was rejected or its kind is unknown; only a rejected ingress leaves something.
+// *IdentityProvider, *gateway or *laid. It is nil when the object was rejected or its kind is unknown; only a rejected ingress leaves something.
 type result struct {
 	value any
 	outs  []Outcome
 }
 
-// compile turns a body into what is served. A panic in it is a fault of this version: it costs the object, not the process.
-func compile(obj confset.Object, region string) (r result) {
+// compile turns a body, with overlays over it, into what is served. A panic in it is a fault of this version: it costs the object, not the
+// process.
+func compile(obj confset.Object, region string, over []*laid) (r result) {
 	n := notes{key: obj.Key}
 	defer func() {
 		if recover() != nil {
@@ -47,9 +48,13 @@ func compile(obj confset.Object, region string) (r result) {
 				r.value = closedGateway(obj)
 			}
 		}
-		r.outs = n.outs
+		r.outs = n.with(over)
 	}()
-	r.value = compileKind(obj, region, &n)
+	whole := n.lay(obj, over)
+	if n.rejected {
+		return r
+	}
+	r.value = compileKind(whole, region, &n)
 	return r
 }
 
@@ -73,6 +78,8 @@ func compileKind(obj confset.Object, region string, n *notes) any {
 		return compileProvider(obj, n)
 	case kindIngress:
 		return compileIngress(obj, n)
+	case kindOverlay:
+		return readOverlay(obj, n)
 	}
 	n.warn("", "kind not known to this version; upgrade the data plane to use it")
 	return nil
@@ -81,8 +88,14 @@ func compileKind(obj confset.Object, region string, n *notes) any {
 // parallelFrom is the number of objects from which compiling is spread over all processors.
 const parallelFrom = 256
 
+// site is what compiling depends on besides the object.
+type site struct {
+	region   string
+	overlays map[confset.Key][]*laid
+}
+
 // compileAll compiles every object, in order.
-func compileAll(objs []confset.Object, region string) []result {
+func (s site) compileAll(objs []confset.Object) []result {
 	out := make([]result, len(objs))
 	workers := 1
 	if len(objs) >= parallelFrom {
@@ -90,17 +103,17 @@ func compileAll(objs []confset.Object, region string) []result {
 	}
 	var wg sync.WaitGroup
 	for w := 1; w < workers; w++ {
-		wg.Go(func() { compileSome(objs, region, out, w, workers) })
+		wg.Go(func() { s.compileSome(objs, out, w, workers) })
 	}
-	compileSome(objs, region, out, 0, workers)
+	s.compileSome(objs, out, 0, workers)
 	wg.Wait()
 	return out
 }
 
 // compileSome compiles one contiguous share of the objects.
-func compileSome(objs []confset.Object, region string, out []result, share, shares int) {
+func (s site) compileSome(objs []confset.Object, out []result, share, shares int) {
 	for i := len(objs) * share / shares; i < len(objs)*(share+1)/shares; i++ {
-		out[i] = compile(objs[i], region)
+		out[i] = compile(objs[i], s.region, s.of(objs[i].Key))
 	}
 }
 

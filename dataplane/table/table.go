@@ -3,8 +3,11 @@
 // It promises that a *Table never changes: a request loads it once and sees one config to its end. Apply makes the next version from what
 // changed and shares the rest, so that one changed object costs the same among ten and among 100,000. No object can spoil the others: a
 // bad server, settings or sealing ring keeps its last good version; a bad API key, team, toolset, secret or identity provider is gone, and a
-// bad ingress trusts nobody (both fail closed). Each comes back as an Outcome that names field and problem without a secret. What a rejected object was before lives in memory only: a process that starts on
-// a set whose newest version of a server is bad has no good one to keep.
+// bad ingress trusts nobody (both fail closed). Each comes back as an Outcome that names field and problem without a secret. What a rejected
+// object was before lives in memory only: a process that starts on a set whose newest version of a server is bad has no good one to keep.
+//
+// Overlays for this place are laid over their objects before these are compiled. An overlay that makes its object bad, or that this version
+// doesn't understand, counts as a fault of the object: it is never served without the overlay.
 //
 // What callers may use is decided here (Access) from grants, teams and toolsets that were taken apart when they came in: a request does a few
 // look-ups. They name each other and are joined only then, so that no change of one makes another be compiled again.
@@ -20,6 +23,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/overlay"
 )
 
 // Kinds this version compiles, as in confset.Key.Kind.
@@ -33,12 +37,15 @@ const (
 	kindSecret   = "secret"
 	kindProvider = "identityprovider"
 	kindIngress  = "ingress"
+	kindOverlay  = overlay.Kind
 )
 
 // Config is what a table needs to know about its process.
 type Config struct {
 	// Region decides which endpoint of a server is used. Empty: only endpoints without regions.
 	Region string
+	// Group decides together with Region which overlays apply.
+	Group string
 	// Static principals come from the process, not from config: the master key, for example. They win over API keys with the same hash.
 	Static []*Principal
 }
@@ -74,6 +81,10 @@ type Table struct {
 	gateways  map[string]*gateway          // by name
 	ingress   *Ingress                     // of this region
 
+	bases    shards[confset.Key, confset.Object] // objects of kinds that overlays change, as they came
+	overlays map[confset.Key][]*laid             // those for this place by what they change, in the order of application
+	targets  map[string]confset.Key              // what each of these changes, by its name
+
 	notes    shards[confset.Key, []Outcome] // standing outcomes
 	rejected int                            // objects in notes that are rejected
 }
@@ -92,6 +103,7 @@ func New(cfg Config) *Table {
 		principals:   newShards[[32]byte, *Principal](placeHash),
 		certificates: newShards[string, *Principal](placeText),
 		ingress:      noIngress,
+		bases:        newShards[confset.Key, confset.Object](placeKey),
 		notes:        newShards[confset.Key, []Outcome](placeKey),
 	}
 	static := t.principals.edit()

@@ -18,7 +18,8 @@ const maxHealth = 1000
 
 // health is what the last calls of one server said about it.
 type health struct {
-	okAt atomic.Int64 // unix nanoseconds of the last answered call
+	okAt  atomic.Int64 // unix nanoseconds of the last answered call
+	tally tally
 
 	mu       sync.Mutex
 	failAt   int64  // guarded by mu

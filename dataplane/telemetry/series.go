@@ -29,6 +29,7 @@ type series struct {
 	region         string
 
 	servers  cow[string, *serverSeries]
+	failing  atomic.Bool // calls to a server failed and weren't reported
 	nServers atomic.Int64
 	keys     atomic.Int64
 	faulted  cow[faultKey, prometheus.Counter]
@@ -127,6 +128,9 @@ func (s *series) observe(r *Record) {
 		c.client.Observe(leg.Seconds())
 		s.overhead.Observe(max(total-leg, 0).Seconds())
 		sv.health.note(r)
+	}
+	if sv.health.tally.count(r) && !s.failing.Load() {
+		s.failing.Store(true)
 	}
 }
 

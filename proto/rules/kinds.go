@@ -35,6 +35,7 @@ var kinds = []kind{
 	define("identityprovider", "IdentityProvider", "identityproviders", func() *configv1.IdentityProvider { return &configv1.IdentityProvider{} }, IdentityProvider),
 	define("secret", "Secret", "secrets", func() *configv1.Secret { return &configv1.Secret{} }, Secret),
 	define("settings", "Settings", "settings", func() *configv1.Settings { return &configv1.Settings{} }, Settings),
+	define("overlay", "Overlay", "overlays", func() *configv1.Overlay { return &configv1.Overlay{} }, Overlay),
 }
 
 func kindOf(name string) *kind {
@@ -118,4 +119,14 @@ func Body(m proto.Message) ([]byte, error) {
 		return nil, fmt.Errorf("marshal %s: %w", r.Descriptor().Name(), err)
 	}
 	return body, nil
+}
+
+// Kept says whether objects of a kind stay in the control plane: they are stored, watched and recorded like others, and never sent to a data
+// plane. Names are in lower case.
+func Kept(kind string) bool {
+	switch kind {
+	case "rollout", "node", "jointoken", "authority":
+		return true
+	}
+	return false
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // MostLevel is the highest feature level that any field needs. A data plane of this version understands it.
-const MostLevel = 2
+const MostLevel = 3
 
 // minimum says which feature level a field needs.
 type minimum struct {
@@ -69,6 +69,8 @@ var minimums = []minimum{
 	{path: "identityprovider", level: 2},
 	// A value goes to nobody who can't use it.
 	{path: "secret", level: 2},
+	// Who can't lay it over its target would serve that without it.
+	{path: "overlay", level: 3},
 }
 
 // gauge is what one message, or what stands below one field, needs.

@@ -102,6 +102,7 @@ func TestLevelIsThatOfWhatIsSet(t *testing.T) {
 		"a team with nothing":  {&configv1.Team{}, 2},
 		"a secret":             {&configv1.Secret{Name: "s"}, 2},
 		"an identity provider": {&configv1.IdentityProvider{Name: "i"}, 2},
+		"an overlay":           {&configv1.Overlay{Name: "o"}, 3},
 	} {
 		kind := strings.ToLower(string(c.obj.ProtoReflect().Descriptor().Name()))
 		body, err := rules.Body(c.obj)

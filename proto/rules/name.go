@@ -61,7 +61,7 @@ const keyPrefix = "sk-"
 // nameExamples are names that operators might give to objects of a sort.
 var nameExamples = map[string]string{
 	"server": "github", "toolset": "triage", "group": "dev",
-	"key": "ci", "team": "platform", "ingress": "eu-public", "identity provider": "corp", "secret": "github-token",
+	"key": "ci", "team": "platform", "ingress": "eu-public", "identity provider": "corp", "secret": "github-token", "overlay": "github-eu",
 }
 
 // objectName checks the name of an object outside the namespace of servers; what is its sort, as in nameExamples. What should be the name of

@@ -10,7 +10,7 @@ func suggest(word string, known []string) string {
 	if near := Nearest(word, known); near != "" {
 		return "did you mean " + near + "?"
 	}
-	const few = 8
+	const few = 9
 	if len(known) == 0 || len(known) > few {
 		return ""
 	}

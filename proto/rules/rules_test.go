@@ -33,7 +33,7 @@ func TestViolationReadsAsOneSentence(t *testing.T) {
 }
 
 func TestKindsHaveManySpellings(t *testing.T) {
-	if got := rules.Kinds(); !slices.Equal(got, []string{"server", "apikey", "team", "toolset", "ingress", "identityprovider", "secret", "settings"}) {
+	if got := rules.Kinds(); !slices.Equal(got, []string{"server", "apikey", "team", "toolset", "ingress", "identityprovider", "secret", "settings", "overlay"}) {
 		t.Errorf("kinds are %v", got)
 	}
 	for spelling, want := range map[string]string{
@@ -192,8 +192,8 @@ func TestStrictReadsRequestsOfTheAPI(t *testing.T) {
 		`{"deletions":[{"kind":1,"name":"s"}]}`:    `deletions[0].kind: is a number where text belongs; put it in quotes: "1"`,
 		`{"validateOnly":true}`:                    "validateOnly: is not a known field; did you mean validate_only?",
 		`{"validate_only":true,"validate_only":1}`: "validate_only: is there twice; remove one of the two",
-		`[]`:                         "is a list where an object belongs; write an object with objects, deletions, validate_only, request_id, message, owner, set, prune or prune_many",
-		`null`:                       "is nothing where an object belongs; write an object with objects, deletions, validate_only, request_id, message, owner, set, prune or prune_many",
+		`[]`:                         "is a list where an object belongs; write an object with objects, deletions, validate_only, request_id, message, owner, set, prune, prune_many or rollout",
+		`null`:                       "is nothing where an object belongs; write an object with objects, deletions, validate_only, request_id, message, owner, set, prune, prune_many or rollout",
 		``:                           "is not JSON from line 1, column 1; write one JSON object in UTF-8",
 		"{\n \"message\": \"\xff\"}": "is not JSON from line 2, column 14; write one JSON object in UTF-8",
 		`{} {}`:                      "is not JSON from line 1, column 5; write one JSON object in UTF-8",

@@ -106,7 +106,7 @@ func TestFieldsOfALaterControlPlaneAreRejectedOrWarnedOfNeverIgnored(t *testing.
 	c.Commit(cptest.Change{Raw: objs})
 	for i, want := range []string{"rejected", "rejected", "warned"} {
 		eventually(t, 20*time.Second, objs[i].Key.String()+" is "+want, func() error {
-			st := c.Fleet().ObjectStatus(objs[i].Key, objs[i].Hash)
+			st := c.Fleet().ObjectStatus(objs[i])
 			if got := map[string]int32{"rejected": st.GetRejected(), "warned": st.GetWarned()}; got[want] != 1 || got["rejected"]+got["warned"] != 1 {
 				return fmt.Errorf("status %v", st)
 			}

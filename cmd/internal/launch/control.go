@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -16,6 +19,7 @@ import (
 	"github.com/hopgate/hopgate/cmd/internal/process"
 	"github.com/hopgate/hopgate/controlplane"
 	"github.com/hopgate/hopgate/controlplane/admit"
+	"github.com/hopgate/hopgate/controlplane/authority"
 	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store/etcdstore"
 	"github.com/hopgate/hopgate/dataplane/table"
@@ -36,6 +40,10 @@ type Control struct {
 	// Admin and Sync are addresses; see controlplane.Config.
 	Admin, Sync       string
 	AdminTLS, SyncTLS *tls.Config
+	// SyncNames make it give certificates to itself and to data planes that join: the host names and IP addresses they reach it under. Not with
+	// SyncTLS or Home. SyncClientCA is a file with further authorities of data planes' certificates; empty: none.
+	SyncNames    []string
+	SyncClientCA string
 	// MasterKey of the environment; empty: the one in DataDir, made when missing.
 	MasterKey string
 	// Replica is this process's name.
@@ -59,7 +67,10 @@ func (c *Control) Check() error {
 	if c.Sync == "" {
 		return errors.New("--sync: give the address that data planes connect to")
 	}
-	if c.SyncTLS == nil && !netrange.Loopback(c.Sync) {
+	if c.SyncNames != nil && (c.SyncTLS != nil || c.Home != nil) {
+		return errors.New("--sync-identity auto: not with --sync-cert, and not for a relay, which takes certificate files")
+	}
+	if c.SyncTLS == nil && c.SyncNames == nil && !netrange.Loopback(c.Sync) {
 		return fmt.Errorf("--sync %s: plaintext is only for loopback addresses; give --sync-cert, --sync-key and --sync-client-ca", c.Sync)
 	}
 	if c.Home == nil {
@@ -104,8 +115,40 @@ func (c *Control) build(reg *prometheus.Registry, tracer trace.TracerProvider, p
 	if err != nil {
 		return nil, err
 	}
-	return controlplane.New(controlplane.Config{Store: s, KEK: kek, Admin: c.Admin, AdminTLS: c.AdminTLS, AdminPages: pages, Sync: c.Sync, SyncTLS: c.SyncTLS,
-		Compile: compile, MasterKey: key.hash(), Version: process.ThisBuild().Version, Replica: c.Replica, Log: c.Log, Registry: reg, Tracer: tracer})
+	cfg := controlplane.Config{Store: s, KEK: kek, Admin: c.Admin, AdminTLS: c.AdminTLS, AdminPages: pages, Sync: c.Sync, SyncTLS: c.SyncTLS,
+		Compile: compile, MasterKey: key.hash(), Version: process.ThisBuild().Version, Replica: c.Replica, Log: c.Log, Registry: reg, Tracer: tracer}
+	if c.SyncNames == nil {
+		return controlplane.New(cfg)
+	}
+	issue := authority.Config{Store: s, KEK: kek, Names: c.SyncNames, Log: process.Component(c.Log, "authority")}
+	if c.SyncClientCA != "" {
+		known, err := process.LoadAuthorities(c.SyncClientCA, c.Log)
+		if err != nil {
+			return nil, fmt.Errorf("--sync-client-ca: %w", err)
+		}
+		issue.ClientCAs = known.Pool
+	}
+	a, err := authority.New(issue)
+	if err != nil {
+		return nil, err
+	}
+	return controlplane.NewWith(cfg, a)
+}
+
+// SyncNames are the names under which data planes surely reach a control plane: those that are given, the host of its address, and this machine.
+func SyncNames(given []string, sync, hostname string) []string {
+	names := slices.Clone(given)
+	if host, _, err := net.SplitHostPort(sync); err == nil {
+		if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+			names = append(names, host)
+		}
+	}
+	if hostname != "" {
+		names = append(names, hostname)
+	}
+	names = append(names, "localhost", "127.0.0.1", "::1")
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // master is the key that opens the admin API.

@@ -17,8 +17,10 @@ import (
 
 	"github.com/hopgate/hopgate/cmd/internal/process"
 	"github.com/hopgate/hopgate/dataplane"
+	"github.com/hopgate/hopgate/dataplane/enroll"
 	"github.com/hopgate/hopgate/dataplane/follow"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/jointoken"
 	"github.com/hopgate/hopgate/proto/netrange"
 	"github.com/hopgate/hopgate/proto/rules"
 )
@@ -29,6 +31,9 @@ type Proxy struct {
 	// Control are addresses of control planes. ControlTLS nil is plaintext, only to loopback.
 	Control    []string
 	ControlTLS *tls.Config
+	// Join is a token with which it gets a certificate when StateDir has none; zero: the one there is used, if ControlTLS is nil. Region and
+	// Group are then those of the certificate, and may be empty.
+	Join jointoken.Token
 	// Listen is for clients, Admin for metrics and debug pages.
 	Listen, Admin string
 	ListenTLS     *tls.Config
@@ -40,11 +45,16 @@ type Proxy struct {
 	AccessFormat string
 	Access       io.Writer
 	Log          *slog.Logger
+
+	enroller *enroll.Enroller // nil: the certificate is in files, or none is used
 }
 
 // Run serves until ctx ends.
 func (p *Proxy) Run(ctx context.Context) error {
 	if err := p.Check(); err != nil {
+		return err
+	}
+	if err := p.enroll(ctx); err != nil {
 		return err
 	}
 	cfg := process.GroupConfig{Log: p.Log, Deadline: p.DrainDelay + p.DrainTimeout + 15*time.Second}
@@ -60,12 +70,18 @@ func (p *Proxy) Check() error {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return fmt.Errorf("--control %s: give host:port", a)
 		}
-		if p.ControlTLS == nil && !netrange.Loopback(a) {
-			return fmt.Errorf("--control %s: plaintext is only for loopback addresses; give --cert, --key and --ca", a)
+		if p.ControlTLS == nil && !p.enrolls() && !netrange.Loopback(a) {
+			return fmt.Errorf("--control %s: plaintext is only for loopback addresses; give --join-file with a join token, or --cert, --key and --ca", a)
 		}
 	}
 	if p.Node == "" {
 		return errors.New("--node: name this data plane, unique in the fleet")
+	}
+	if p.ControlTLS != nil && !p.Join.Zero() {
+		return errors.New("--join: not with --cert, --key and --ca; give one of both")
+	}
+	if p.enrolls() && p.Region == "" && p.Group == "" {
+		return nil
 	}
 	if err := checkPlace("--region", p.Region); err != nil {
 		return err
@@ -84,12 +100,41 @@ func checkPlace(flag, name string) error {
 	return nil
 }
 
+// enrolls says whether its certificate comes from a control plane.
+func (p *Proxy) enrolls() bool {
+	return p.ControlTLS == nil && (!p.Join.Zero() || enroll.Stored(p.StateDir))
+}
+
+// enroll gets the certificate, and learns from it where the data plane stands.
+func (p *Proxy) enroll(ctx context.Context) (err error) {
+	if !p.enrolls() {
+		return nil
+	}
+	e, err := enroll.New(enroll.Config{Node: p.Node, Dir: p.StateDir, Addresses: p.Control, Token: p.Join, Log: process.Component(p.Log, "enroll")})
+	if err != nil {
+		return err
+	}
+	if err := e.Start(ctx); err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	for _, place := range []struct{ flag, given, is string }{{"--region", p.Region, e.Region()}, {"--group", p.Group, e.Group()}} {
+		if place.given != "" && place.given != place.is {
+			return fmt.Errorf("%s %s: the certificate of this data plane says %q; leave the flag out, or join with another token and another --state-dir", place.flag, place.given, place.is)
+		}
+	}
+	p.Region, p.Group, p.enroller = e.Region(), e.Group(), e
+	return nil
+}
+
 func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 	tracing, err := process.StartTracing(ctx, process.TracingConfig{Service: "hopgate-dataplane", Instance: p.Node, Region: p.Region, IDs: telemetry.IDGenerator{}, Log: p.Log})
 	if err != nil {
 		return err
 	}
 	g.Add("traces", tracing.Run)
+	if p.enroller != nil {
+		g.Add("certificate", p.enroller.Run)
+	}
 	reg := registry()
 	plane, err := dataplane.New(dataplane.Config{Node: p.Node, Region: p.Region, Group: p.Group, Version: process.ThisBuild().Version, Listen: p.Listen, TLS: p.ListenTLS,
 		PublicOrigins: p.PublicOrigins, Control: p.Control, Dial: p.dial, StateDir: p.StateDir, DrainDelay: p.DrainDelay, DrainTimeout: p.DrainTimeout,
@@ -114,7 +159,10 @@ func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 
 func (p *Proxy) dial(address string) (follow.Conn, error) {
 	creds := insecure.NewCredentials()
-	if p.ControlTLS != nil {
+	switch {
+	case p.enroller != nil:
+		creds = credentials.NewTLS(p.enroller.TLS())
+	case p.ControlTLS != nil:
 		creds = credentials.NewTLS(p.ControlTLS)
 	}
 	return grpc.NewClient("passthrough:///"+address, append(follow.DialOptions(), grpc.WithTransportCredentials(creds))...)

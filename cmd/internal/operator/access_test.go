@@ -59,7 +59,7 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
 		}
 	}
-	for in, want := range map[string]string{"sever": "kinds are server, apikey, team, toolset, ingress, identityprovider, secret, settings and change", "server/one two": "give the name once"} {
+	for in, want := range map[string]string{"sever": "kinds are server, apikey, team, toolset, ingress, identityprovider, secret, settings, overlay and change", "server/one two": "give the name once"} {
 		if _, _, err := operator.Target(strings.Fields(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", in, err, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -28,9 +29,12 @@ type Apply struct {
 	Set string
 	// PruneMany lets that delete surprisingly much.
 	PruneMany bool
+	// Rollout says how the change reaches the fleet; nil: everywhere at once.
+	Rollout *adminv1.RolloutPlan
 	// DryRun checks and stores nothing.
 	DryRun bool
-	// Wait returns when every connected data plane has answered, and fails if one refused; 0 doesn't wait.
+	// Wait returns when every connected data plane has answered, and fails if one refused; a staged change is waited for until it has ended. 0
+	// doesn't wait.
 	Wait time.Duration
 }
 
@@ -44,12 +48,15 @@ func (a *Apply) Run(ctx context.Context, c adminv1.AdminServiceClient, out io.Wr
 	if a.DryRun || a.Wait == 0 || change.GetId() == "" {
 		return change, nil
 	}
+	if change.GetRollout() != nil {
+		return change, waitRollout(ctx, c, change.GetId(), a.Wait, out)
+	}
 	return change, wait(ctx, c, change.GetId(), a.Wait, out)
 }
 
 func (a *Apply) send(ctx context.Context, c adminv1.AdminServiceClient) (*adminv1.Change, error) {
 	req := &adminv1.CreateChangeRequest{Message: a.Message, ValidateOnly: a.DryRun, Owner: a.Owner, Deletions: a.Deletions, Set: a.Set,
-		Prune: a.Set != "", PruneMany: a.PruneMany}
+		Prune: a.Set != "", PruneMany: a.PruneMany, Rollout: a.Rollout}
 	for _, d := range a.Documents {
 		o, err := wrap(d.Message)
 		if err != nil {
@@ -106,6 +113,28 @@ func (a *Apply) print(out io.Writer, change *adminv1.Change) {
 	if change.GetId() != "" {
 		fmt.Fprintf(out, "change %s at revision %d\n", change.GetId(), change.GetRevision())
 	}
+	a.printRollout(out, change)
+}
+
+// printRollout says of a staged change in which steps it goes, and how to follow it.
+func (a *Apply) printRollout(out io.Writer, change *adminv1.Change) {
+	r := change.GetRollout()
+	if r == nil {
+		return
+	}
+	names := make([]string, len(r.GetSteps()))
+	for i, s := range r.GetSteps() {
+		names[i] = s.GetName()
+	}
+	line := fmt.Sprintf("staged by %s in %d steps: %s", r.GetPlan().GetStrategy(), len(names), strings.Join(names, ", "))
+	if a.DryRun {
+		fmt.Fprintln(out, clean(line)+" (dry run)")
+		return
+	}
+	fmt.Fprintln(out, clean(line))
+	if a.Wait == 0 {
+		fmt.Fprintf(out, "follow it: hopgate rollout status %s --watch; take it back: hopgate rollout abort %s\n", change.GetId(), change.GetId())
+	}
 }
 
 func wrap(m proto.Message) (*adminv1.Object, error) {
@@ -126,6 +155,8 @@ func wrap(m proto.Message) (*adminv1.Object, error) {
 		return &adminv1.Object{Object: &adminv1.Object_Secret{Secret: m}}, nil
 	case *configv1.Settings:
 		return &adminv1.Object{Object: &adminv1.Object_Settings{Settings: m}}, nil
+	case *configv1.Overlay:
+		return &adminv1.Object{Object: &adminv1.Object_Overlay{Overlay: m}}, nil
 	}
 	return nil, fmt.Errorf("%T can't be applied", m)
 }

@@ -43,9 +43,18 @@ func PrintHistory(w io.Writer, format, object string, changes []*adminv1.Change)
 	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
 	fmt.Fprintln(tw, "ID\tTIME\tAUTHOR\tCHANGED\tMESSAGE")
 	for _, c := range changes {
-		fmt.Fprintln(tw, cells(c.GetId(), clock(c.GetTime()), c.GetAuthor(), deeds(c.GetObjects(), object), or(c.GetMessage(), "-")))
+		fmt.Fprintln(tw, cells(c.GetId(), clock(c.GetTime()), c.GetAuthor(), deedsOf(c, object), or(c.GetMessage(), "-")))
 	}
 	return tw.Flush()
+}
+
+// deedsOf is what a change did; of one that is staged the rollout isn't an object of its own.
+func deedsOf(c *adminv1.Change, first string) string {
+	begun := func(o *adminv1.ChangedObject) bool { return o.GetKind() == "rollout" && o.GetName() == c.GetId() }
+	if !slices.ContainsFunc(c.GetObjects(), begun) {
+		return deeds(c.GetObjects(), first)
+	}
+	return deeds(slices.DeleteFunc(slices.Clone(c.GetObjects()), begun), first) + " (staged)"
 }
 
 // mostDeeds of a change are shown in a table.

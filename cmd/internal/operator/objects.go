@@ -83,6 +83,7 @@ func readers(c adminv1.AdminServiceClient) map[string]reader {
 		"identityprovider": of(ProviderHead, c.GetIdentityProvider, c.ListIdentityProviders, (*adminv1.ListIdentityProvidersResponse).GetIdentityproviders),
 		Credential:         of(SecretHead, c.GetSecret, c.ListSecrets, (*adminv1.ListSecretsResponse).GetSecrets),
 		"settings":         of(SettingsHead, c.GetSettings, c.ListSettings, (*adminv1.ListSettingsResponse).GetSettings),
+		"overlay":          of(OverlayHead, c.GetOverlay, c.ListOverlays, (*adminv1.ListOverlaysResponse).GetOverlays),
 		Change:             changeReader(c),
 	}
 }

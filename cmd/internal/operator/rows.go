@@ -21,6 +21,7 @@ const (
 	ProviderHead = "NAME\tISSUER\tAUDIENCES\tGRANTS\tAPPLIED\tREJECTED\tPENDING"
 	SecretHead   = "NAME\tGENERATION\tCHANGED\tAPPLIED\tREJECTED\tPENDING"
 	SettingsHead = "NAME\tGENERATION\tCHANGED"
+	OverlayHead  = "NAME\tTARGET\tREGION\tGROUP\tCLEARS\tSETS\tAPPLIED\tREJECTED\tPENDING"
 	ChangeHead   = "ID\tTIME\tAUTHOR\tOBJECTS\tMESSAGE"
 	NodeHead     = "NODE\tREGION\tSTATE\tVERSION\tREVISION\tAGE\tREJECTED\tUPSTREAMS"
 )
@@ -39,6 +40,8 @@ func row(m proto.Message) string {
 		return cells(m.GetName(), or(s.GetUser(), "-"), opens(s), or(s.GetTeam(), "-"), limits(s.GetLimits()), list(s.GetRoles(), "-"), or(s.GetExpires(), "never"))
 	case *configv1.Settings:
 		return cells(m.GetName(), m.GetMeta().GetGeneration(), clock(m.GetMeta().GetUpdateTime()))
+	case *configv1.Overlay:
+		return overlayRow(m)
 	case *adminv1.Change:
 		return cells(m.GetId(), clock(m.GetTime()), m.GetAuthor(), len(m.GetObjects()), m.GetMessage())
 	case *adminv1.Node:

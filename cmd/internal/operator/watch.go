@@ -72,7 +72,7 @@ func eventLine(e *adminv1.WatchEventsResponse) string {
 	switch e := e.GetEvent().(type) {
 	case *adminv1.WatchEventsResponse_Change:
 		c := e.Change
-		line := fmt.Sprintf("%s change %s by %s: %s", clock(c.GetTime()), c.GetId(), c.GetAuthor(), deeds(c.GetObjects(), ""))
+		line := fmt.Sprintf("%s change %s by %s: %s", clock(c.GetTime()), c.GetId(), c.GetAuthor(), deedsOf(c, ""))
 		if c.GetMessage() != "" {
 			line += " (" + c.GetMessage() + ")"
 		}

@@ -96,7 +96,7 @@ func Read(o confset.Object) Links {
 func Of(m proto.Message) (l Links) {
 	switch m := m.(type) {
 	case *configv1.Server:
-		l.server(m.GetSpec())
+		l.server("spec", m.GetSpec())
 	case *configv1.ApiKey:
 		l.apiKey(m.GetSpec())
 	case *configv1.Team:
@@ -105,6 +105,8 @@ func Of(m proto.Message) (l Links) {
 		l.provider(m.GetSpec())
 	case *configv1.Ingress:
 		l.ingress(m.GetSpec())
+	case *configv1.Overlay:
+		l.overlay(m.GetSpec())
 	}
 	return l
 }
@@ -139,14 +141,21 @@ func (l *Links) toolsets(form string, outer int, names []string) {
 	}
 }
 
-func (l *Links) server(s *configv1.ServerSpec) {
-	l.ref(KindSecret, s.GetAuth().GetValue().GetSecret(), "spec.auth.value.secret")
+// server adds the links of a server's spec, which stands at a path.
+func (l *Links) server(at string, s *configv1.ServerSpec) {
+	l.ref(KindSecret, s.GetAuth().GetValue().GetSecret(), at+".auth.value.secret")
 	for i, name := range s.GetAccessGroups() {
-		l.ref(KindGroup, name, "spec.access_groups[%d]", i)
+		l.ref(KindGroup, name, at+".access_groups[%d]", i)
 	}
 	for i, h := range s.GetHeaders() {
-		l.ref(KindSecret, h.GetValue().GetSecret(), "spec.headers[%d].value.secret", i)
+		l.ref(KindSecret, h.GetValue().GetSecret(), at+".headers[%d].value.secret", i)
 	}
+}
+
+// overlay refers to what it changes, and to what its patch refers to.
+func (l *Links) overlay(s *configv1.OverlaySpec) {
+	l.ref(s.GetKind(), s.GetTarget(), "spec.target")
+	l.server("spec.server", s.GetServer())
 }
 
 func (l *Links) apiKey(s *configv1.ApiKeySpec) {

@@ -3,14 +3,11 @@ package etcdstore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -19,8 +16,6 @@ const (
 	attendFor = 10 * time.Second
 	// lookTries bounds how often a key that was put may be gone when it is looked for.
 	lookTries = 5
-	// leaveWithin bounds taking the key away at the end; its lease does it, too.
-	leaveWithin = time.Second
 )
 
 // Attend counts this handle among those at work on the store; see store.Store.
@@ -32,10 +27,14 @@ func (s *Store) Attend(ctx context.Context, who store.Attendee, count func(n int
 	if s.backend.alone {
 		return s.attendAlone(ctx, count)
 	}
-	named := replicas + url.PathEscape(who.Name) + "/"
+	named := namedKeys(replicas, who.Name)
 	a := &attendance{s: s, client: client, who: who, named: named, key: named + s.replica.String(), count: count}
-	defer a.leave(ctx)
-	return a.run(ctx)
+	a.stay = stay{s: s, client: client, doing: "attend", length: s.backend.attendFor}
+	err = a.run(ctx)
+	if ctx.Err() != nil { // otherwise the store is why: it may be back in a moment, and the lease is what counts
+		a.stay.leave(ctx)
+	}
+	return err
 }
 
 func (s *Store) attendAlone(ctx context.Context, count func(n int)) error {
@@ -59,8 +58,8 @@ type attendance struct {
 	named  string // what keys of this name begin with
 	key    string // of this handle
 	count  func(n int)
-	told   int              // last number; 0: none
-	lease  clientv3.LeaseID // 0: there is none, or not any more
+	told   int // last number; 0: none
+	stay   stay
 }
 
 func (a *attendance) run(ctx context.Context) error {
@@ -68,19 +67,19 @@ func (a *attendance) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	changes, stop := a.listen(ctx, from+1)
+	answers, stop := a.s.listen(ctx, a.client, replicas, from+1)
 	defer stop()
 	tick := time.NewTicker(a.s.backend.attendFor / 4)
 	defer tick.Stop()
 	for {
 		select {
-		case err := <-changes:
-			if err != nil {
-				return a.failed(ctx, err)
+		case answer, open := <-answers:
+			if err := ended(&answer, open); err != nil {
+				return a.stay.failed(ctx, err)
 			}
 		case <-a.who.Turned:
 		case <-tick.C:
-			if err := a.renew(ctx); err != nil {
+			if err := a.stay.renew(ctx, a.s.backend.attendFor/2); err != nil {
 				return err
 			}
 		}
@@ -88,28 +87,6 @@ func (a *attendance) run(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// listen watches the keys of all handles: nil for a change, at last why it ended. It hears of changes sooner than the ticker, no more: making a
-// watch may block for as long as etcd can't be reached, so nobody waits for it.
-func (a *attendance) listen(ctx context.Context, from int64) (changes <-chan error, stop func()) {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	closing := context.AfterFunc(a.s.life, cancel)
-	out, done := make(chan error), make(chan struct{})
-	tell := func(err error) {
-		select {
-		case out <- err:
-		case <-ctx.Done():
-		}
-	}
-	go func() {
-		defer close(done)
-		for change := range a.client.Watch(ctx, replicas, clientv3.WithPrefix(), clientv3.WithRev(from)) {
-			tell(change.Err())
-		}
-		tell(errors.New("etcd ended the watch"))
-	}()
-	return out, func() { closing(); cancel(); <-done }
 }
 
 // look counts the handles at work, after seeing to it that this one is among them, or isn't when it rests. It returns the revision of
@@ -124,7 +101,7 @@ func (a *attendance) look(ctx context.Context) (revision int64, err error) {
 		switch {
 		case rests && own != nil || !a.s.settled.Load():
 			err = a.rest(ctx, resp.Kvs)
-		case !rests && (own == nil || a.lease == 0 || own.Lease != int64(a.lease)):
+		case !rests && (own == nil || !a.stay.holds(own)):
 			err = a.work(ctx)
 		default:
 			a.tell(len(resp.Kvs), own != nil)
@@ -161,15 +138,11 @@ func (a *attendance) own(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
 func (a *attendance) work(ctx context.Context) error {
 	within, cancel := a.s.bound(ctx, a.s.backend.readWithin)
 	defer cancel()
-	if a.lease == 0 {
-		made, err := a.client.Grant(within, int64(max(a.s.backend.attendFor, time.Second)/time.Second))
-		if err != nil {
-			return a.failed(ctx, err)
-		}
-		a.lease = made.ID
+	if err := a.stay.begin(within); err != nil {
+		return a.stay.failed(ctx, err)
 	}
-	_, err := a.client.Put(within, a.key, "", clientv3.WithLease(a.lease))
-	return a.leased(ctx, err)
+	_, err := a.client.Put(within, a.key, "", clientv3.WithLease(a.stay.lease))
+	return a.stay.took(ctx, err)
 }
 
 // rest removes this handle's key, and at first those of others of its name.
@@ -183,7 +156,7 @@ func (a *attendance) rest(ctx context.Context, there []*mvccpb.KeyValue) error {
 	within, cancel := a.s.bound(ctx, a.s.backend.readWithin)
 	defer cancel()
 	if _, err := a.client.Txn(within).Then(ops...).Commit(); err != nil {
-		return a.failed(ctx, err)
+		return a.stay.failed(ctx, err)
 	}
 	a.s.settled.Store(true)
 	return nil
@@ -197,44 +170,4 @@ func (a *attendance) namesakes(there []*mvccpb.KeyValue) (keys []string) {
 		}
 	}
 	return keys
-}
-
-// renew keeps the lease alive, if there is one. One that is gone is made anew when it is needed.
-func (a *attendance) renew(ctx context.Context) error {
-	if a.lease == 0 {
-		return nil
-	}
-	within, cancel := a.s.bound(ctx, a.s.backend.attendFor/2)
-	defer cancel()
-	_, err := a.client.KeepAliveOnce(within, a.lease)
-	return a.leased(ctx, err)
-}
-
-// leased is the error of a request that needs the lease; that this is gone is none.
-func (a *attendance) leased(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, rpctypes.ErrLeaseNotFound):
-		a.lease = 0
-		return nil
-	case err != nil:
-		return a.failed(ctx, err)
-	}
-	return nil
-}
-
-func (a *attendance) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("attend: %w", ctx.Err())
-	}
-	return a.s.unavailable("attend", err)
-}
-
-// leave takes the key away, unless the store is why Attend ends: then it may be back in a moment, and the lease is what counts.
-func (a *attendance) leave(ctx context.Context) {
-	if a.lease == 0 || ctx.Err() == nil {
-		return
-	}
-	within, cancel := a.s.bound(context.WithoutCancel(ctx), leaveWithin)
-	defer cancel()
-	_, _ = a.client.Revoke(within, a.lease) // or it ends by itself
 }

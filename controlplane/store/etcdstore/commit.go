@@ -172,6 +172,11 @@ func (p *plan) whyNot(resp *clientv3.TxnResponse) (revision int64, refusal, err 
 	case request != nil && p.write.RequestID != "":
 		return 0, &store.DuplicateRequestError{RequestID: p.write.RequestID, ChangeID: string(request.Value)}, nil
 	}
+	if f := p.write.Fence; f != (store.Fence{}) {
+		if note := found[len(found)-1]; note == nil || note.CreateRevision != f.Created {
+			return 0, store.ErrFenced, nil
+		}
+	}
 	return 0, p.conflict(heads), nil
 }
 

@@ -22,7 +22,7 @@ const (
 )
 
 // ephemeral are the keys that have no meaning in another life of the store: leased ones, and those that say which life this is.
-var ephemeral = []string{"request/", "fence/", "replica/", "status/", strings.TrimPrefix(epochKey, prefix), strings.TrimPrefix(restoreKey, prefix)}
+var ephemeral = []string{"request/", "fence/", "replica/", "meeting/", "status/", strings.TrimPrefix(epochKey, prefix), strings.TrimPrefix(restoreKey, prefix)}
 
 // Lasting reports whether a key below the store's prefix belongs into a dump. Keys with a lease never do.
 func Lasting(key string) bool {

@@ -17,6 +17,7 @@
 //	request/<id>          change id; leased, gone after 24 to 25 hours
 //	fence/<ulid>          a change that may never be stored any more; leased
 //	replica/<name>/<id>   a control plane at work, in a cluster; empty; leased, gone 10 s after it was last heard of
+//	meeting/<name>/<id>   what a control plane says to the others; in a cluster leased, gone 5 s after it was last heard of
 //
 // # A commit and its ambiguous outcomes
 //
@@ -51,6 +52,14 @@
 // begins removes the keys of its own name first: they are what a process left that was killed a moment ago. Two that bear one name count as
 // two all the same, because whoever is at work and misses its key puts it back. A member inside the process is locked to it and so
 // counts itself, without a key.
+//
+// # Who leads
+//
+// Each control plane that meets the others keeps a leased key with its note, and hears of all from one watch. The key that was created first is
+// the leader's; its name and creation revision are its fence. A write with a fence compares that revision in its transaction, so etcd itself
+// refuses one that doesn't lead any more, however late the write arrives. Whoever couldn't renew its lease for two thirds of it says so itself,
+// before anybody else can lead. Idle, it costs one renewal per third of the lease, which isn't written to etcd's log; but each new text of a
+// note is, so notes change seldom. A member inside the process meets nobody: its key is empty and has no lease, and notes cost nothing.
 package etcdstore
 
 import (
@@ -99,6 +108,7 @@ type backend struct {
 
 	alone        bool          // nobody else can have this etcd
 	attendFor    time.Duration // how long a handle counts after it was last heard of
+	meetFor      time.Duration // how long its note is there after that
 	limits       store.Limits
 	maxOps       int           // per transaction
 	requestBytes int           // per transaction
@@ -120,7 +130,7 @@ type incarnation struct {
 type span struct{ from, to int64 }
 
 func newStore(b backend) *Store {
-	b.pageHeads, b.attendFor = pageHeads, attendFor
+	b.pageHeads, b.attendFor, b.meetFor = pageHeads, attendFor, meetFor
 	s := &Store{backend: b, bodies: newCache(cacheBytes), replica: ulid.MustNew(ulid.Now(), rand.Reader)}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s

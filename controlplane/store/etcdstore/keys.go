@@ -19,6 +19,7 @@ const (
 	requests   = prefix + "request/"
 	fences     = prefix + "fence/"
 	replicas   = prefix + "replica/"
+	meetings   = prefix + "meeting/"
 	changesEnd = prefix + "change0" // '0' follows '/'
 )
 

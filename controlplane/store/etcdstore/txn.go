@@ -20,7 +20,7 @@ type plan struct {
 	record    []byte
 	conds     []clientv3.Cmp
 	then      []clientv3.Op
-	otherwise []clientv3.Op // what tells why not: change, epoch, request id, then every object expected
+	otherwise []clientv3.Op // what tells why not: change, epoch, fence of the change, request id, every object expected, the leader's note
 	bodies    []clientv3.Op // put before the transaction, because they don't fit
 }
 
@@ -55,10 +55,16 @@ func (p *plan) expect() {
 	if p.write.RequestID != "" {
 		p.conds = append(p.conds, clientv3.Compare(clientv3.ModRevision(request), "=", 0))
 	}
+	if f := p.write.Fence; f != (store.Fence{}) {
+		p.conds = append(p.conds, clientv3.Compare(clientv3.CreateRevision(f.Key), "=", f.Created))
+	}
 	for _, e := range p.write.Expect {
 		key := specKey(e.Key)
 		p.conds = append(p.conds, clientv3.Compare(clientv3.ModRevision(key), "=", e.Revision))
 		p.otherwise = append(p.otherwise, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+	}
+	if f := p.write.Fence; f != (store.Fence{}) {
+		p.otherwise = append(p.otherwise, clientv3.OpGet(f.Key, clientv3.WithKeysOnly()))
 	}
 }
 

@@ -39,6 +39,9 @@ func (s *Store) checkLocked(w *store.Write) error {
 	if change, ok := s.c.requestLocked(w.RequestID); ok && w.RequestID != "" {
 		return &store.DuplicateRequestError{RequestID: w.RequestID, ChangeID: change}
 	}
+	if w.Fence != (store.Fence{}) && !s.c.standsLocked(w.Fence) {
+		return store.ErrFenced
+	}
 	for _, p := range w.Expect {
 		if current := s.c.heads[p.Key].Revision; current != p.Revision {
 			return &store.ConflictError{Key: p.Key, Expected: p.Revision, Current: current}

@@ -49,6 +49,28 @@ func (s *Store) SetDown() {
 // SetUp ends SetDown.
 func (s *Store) SetUp() { s.force(func(c *content) { c.down = nil }) }
 
+// LoseNotes takes the notes of this handle's meetings away, as the end of a lease does: fences on them fall. Its meetings hear
+// that, and end with an error wrapping store.ErrUnavailable.
+func (s *Store) LoseNotes() {
+	s.force(func(c *content) { c.loseLocked(s) })
+}
+
+// Stall takes this handle's notes away, too, but keeps its meetings from hearing of it and from saying anything, until Wake: as a process that
+// stood still longer than its lease. Its other calls work.
+func (s *Store) Stall() {
+	s.force(func(c *content) {
+		c.loseLocked(s)
+		s.stalled = true
+	})
+}
+
+// Wake ends Stall.
+func (s *Store) Wake() { s.force(func(*content) { s.stalled = false }) }
+
+func (c *content) loseLocked(s *Store) {
+	c.unsayLocked(func(n *note) bool { return n.by == s })
+}
+
 // Ambiguous makes the next commit whose preconditions hold fail with *store.AmbiguousError; applied says whether it is stored nevertheless.
 // Calls queue up.
 func (s *Store) Ambiguous(applied bool) {

@@ -1,7 +1,7 @@
 // Package memstore is a store in memory: for tests, and as the plainest statement of what a store does.
 //
 // It promises the same semantics as etcdstore for every call of store.Store, any number of concurrent watchers, and switches that force what
-// an operator can't wait for: compaction, a new epoch, a wiped store, unavailability, a commit whose outcome is unknown. Several
+// an operator can't wait for: compaction, a new epoch, a wiped store, unavailability, a commit whose outcome is unknown, a lost note. Several
 // handles (Replica) may share one content, as control plane replicas share an etcd. It refuses to be a database: nothing is written to disk.
 package memstore
 
@@ -29,8 +29,9 @@ type Store struct {
 	closed chan struct{}
 	once   sync.Once
 
-	epoch  string // what this handle loaded last; guarded by c.mu
-	atWork bool   // guarded by c.mu
+	epoch   string // what this handle loaded last; guarded by c.mu
+	atWork  bool   // guarded by c.mu
+	stalled bool   // its meetings hear nothing and say nothing; guarded by c.mu
 }
 
 var _ store.Store = (*Store)(nil)
@@ -52,6 +53,8 @@ type content struct {
 	events    []store.Event // revision ascending
 	changed   chan struct{} // closed and replaced at every change of anything above
 	attending int           // handles at work
+	notes     []*note       // of all meetings, oldest first
+	said      int64         // counts changes of notes
 
 	down     error  // what every call fails with
 	outcomes []bool // one per coming commit; see Ambiguous
@@ -80,7 +83,8 @@ func (c *content) wipe() {
 	c.bodies = map[confset.Hash][]byte{}
 	c.changes = map[string]*store.ChangeRecord{}
 	c.requests = map[string]request{}
-	c.order, c.newest, c.events = nil, "", nil
+	c.order, c.newest, c.events, c.notes = nil, "", nil, nil
+	c.said++
 }
 
 func newEpoch() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }

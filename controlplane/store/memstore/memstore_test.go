@@ -31,6 +31,18 @@ func TestAttendance(t *testing.T) {
 	})
 }
 
+func TestMeetings(t *testing.T) {
+	stores := map[string]*memstore.Store{}
+	storetest.Meetings(t, func(t *testing.T) store.Store {
+		if stores[t.Name()] == nil {
+			stores[t.Name()] = memstore.New()
+		}
+		r := stores[t.Name()].Replica()
+		t.Cleanup(func() { _ = r.Close() })
+		return r
+	})
+}
+
 func commit(t *testing.T, s *memstore.Store, name string) int64 {
 	t.Helper()
 	r, err := s.Commit(t.Context(), storetest.Put(storetest.Head("server", name, name)))

@@ -53,6 +53,11 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"watch ends with its context, its emit and the store", watchEnds},
 		{"watch from the future", watchFuture},
 		{"one that attends is counted", attends},
+		{"one that meets hears itself", meets},
+		{"meeting with a canceled context", meetsCanceled},
+		{"notes that are too large", largeNotes},
+		{"a fence that stands", fenceStands},
+		{"a fence that fell", fenceFalls},
 		{"canceled context", canceledContext},
 		{"closed store", closedStore},
 	} {

@@ -178,6 +178,9 @@ func malformedWrites(t *testing.T, s store.Store) {
 		{"wrong hash", func(w *store.Write) { w.Puts[0].Object.Hash[0]++ }, "hash"},
 		{"no uid", func(w *store.Write) { w.Puts[0].Object.UID = "" }, "uid"},
 		{"generation", func(w *store.Write) { w.Puts[0].Generation = 0 }, "generation"},
+		{"fence without a revision", func(w *store.Write) { w.Fence.Key = "x" }, "fence"},
+		{"fence without a key", func(w *store.Write) { w.Fence.Created = 1 }, "fence"},
+		{"fence before all", func(w *store.Write) { w.Fence = store.Fence{Key: "x", Created: -1} }, "fence"},
 		{"slash in a name", func(w *store.Write) { w.Puts[0].Object.Key.Name, w.Expect[0].Key.Name = "a/b", "a/b" }, "slash"},
 		{"empty kind", func(w *store.Write) { w.Puts[0].Object.Key.Kind, w.Expect[0].Key.Kind = "", "" }, "kind"},
 	} {
@@ -216,7 +219,7 @@ func fullChange(t *testing.T, s store.Store) {
 		heads[i] = Head("apikey", fmt.Sprintf("k%05d", i), noise(16<<10))
 	}
 	w := watch(t, s, load(t, s).Revision)
-	write := Put(heads...)
+	write := fenced(ownFence(meet(t, s, "one", "x").until("one=x*")), heads...)
 	write.RequestID = "all"
 	rev := commit(t, s, write)
 	event := w.next()

@@ -1964,6 +1964,234 @@ func (x *UpdateToolsetRequest) GetMessage() string {
 	return ""
 }
 
+// ListOverlaysResponse is one page.
+type ListOverlaysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Overlays []*v1.Overlay `protobuf:"bytes,1,rep,name=overlays,proto3" json:"overlays,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOverlaysResponse) Reset() {
+	*x = ListOverlaysResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOverlaysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOverlaysResponse) ProtoMessage() {}
+
+func (x *ListOverlaysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOverlaysResponse.ProtoReflect.Descriptor instead.
+func (*ListOverlaysResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListOverlaysResponse) GetOverlays() []*v1.Overlay {
+	if x != nil {
+		return x.Overlays
+	}
+	return nil
+}
+
+func (x *ListOverlaysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PutOverlayRequest creates or replaces a overlay.
+type PutOverlayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path; the object's name, if set, must be the same.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole object. With meta.etag set the write happens only if the stored object still has it.
+	Overlay *v1.Overlay `protobuf:"bytes,2,opt,name=overlay,proto3" json:"overlay,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutOverlayRequest) Reset() {
+	*x = PutOverlayRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutOverlayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutOverlayRequest) ProtoMessage() {}
+
+func (x *PutOverlayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutOverlayRequest.ProtoReflect.Descriptor instead.
+func (*PutOverlayRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PutOverlayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutOverlayRequest) GetOverlay() *v1.Overlay {
+	if x != nil {
+		return x.Overlay
+	}
+	return nil
+}
+
+func (x *PutOverlayRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *PutOverlayRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PutOverlayRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UpdateOverlayRequest patches a overlay.
+type UpdateOverlayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name from the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Object with the new values.
+	Overlay *v1.Overlay `protobuf:"bytes,2,opt,name=overlay,proto3" json:"overlay,omitempty"`
+	// Fields to change, for example labels.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Check and answer as if, but store nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// As in PutServerRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateOverlayRequest) Reset() {
+	*x = UpdateOverlayRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateOverlayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateOverlayRequest) ProtoMessage() {}
+
+func (x *UpdateOverlayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateOverlayRequest.ProtoReflect.Descriptor instead.
+func (*UpdateOverlayRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *UpdateOverlayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateOverlayRequest) GetOverlay() *v1.Overlay {
+	if x != nil {
+		return x.Overlay
+	}
+	return nil
+}
+
+func (x *UpdateOverlayRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateOverlayRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateOverlayRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateOverlayRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // DeleteRequest names an object to remove.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1983,7 +2211,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2223,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2236,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteRequest) GetName() string {
@@ -2057,7 +2285,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2297,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2310,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteResponse) GetChange() string {
@@ -2107,6 +2335,7 @@ type Object struct {
 	//	*Object_Identityprovider
 	//	*Object_Secret
 	//	*Object_Toolset
+	//	*Object_Overlay
 	Object        isObject_Object `protobuf_oneof:"object"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2114,7 +2343,7 @@ type Object struct {
 
 func (x *Object) Reset() {
 	*x = Object{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2355,7 @@ func (x *Object) String() string {
 func (*Object) ProtoMessage() {}
 
 func (x *Object) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2368,7 @@ func (x *Object) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Object.ProtoReflect.Descriptor instead.
 func (*Object) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Object) GetObject() isObject_Object {
@@ -2221,6 +2450,15 @@ func (x *Object) GetToolset() *v1.Toolset {
 	return nil
 }
 
+func (x *Object) GetOverlay() *v1.Overlay {
+	if x != nil {
+		if x, ok := x.Object.(*Object_Overlay); ok {
+			return x.Overlay
+		}
+	}
+	return nil
+}
+
 type isObject_Object interface {
 	isObject_Object()
 }
@@ -2265,6 +2503,11 @@ type Object_Toolset struct {
 	Toolset *v1.Toolset `protobuf:"bytes,8,opt,name=toolset,proto3,oneof"`
 }
 
+type Object_Overlay struct {
+	// An overlay.
+	Overlay *v1.Overlay `protobuf:"bytes,9,opt,name=overlay,proto3,oneof"`
+}
+
 func (*Object_Server) isObject_Object() {}
 
 func (*Object_Apikey) isObject_Object() {}
@@ -2281,10 +2524,12 @@ func (*Object_Secret) isObject_Object() {}
 
 func (*Object_Toolset) isObject_Object() {}
 
+func (*Object_Overlay) isObject_Object() {}
+
 // ObjectName names an object of any kind.
 type ObjectName struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings.
+	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, overlay.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Its name.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -2296,7 +2541,7 @@ type ObjectName struct {
 
 func (x *ObjectName) Reset() {
 	*x = ObjectName{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2553,7 @@ func (x *ObjectName) String() string {
 func (*ObjectName) ProtoMessage() {}
 
 func (x *ObjectName) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2566,7 @@ func (x *ObjectName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectName.ProtoReflect.Descriptor instead.
 func (*ObjectName) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ObjectName) GetKind() string {
@@ -2366,14 +2611,16 @@ type CreateChangeRequest struct {
 	// Delete what belongs to the set and isn't among the objects, in the same change. Needs set; objects may then be empty.
 	Prune bool `protobuf:"varint,8,opt,name=prune,proto3" json:"prune,omitempty"`
 	// Let prune delete more than 10 objects that are more than a fifth of the set.
-	PruneMany     bool `protobuf:"varint,9,opt,name=prune_many,json=pruneMany,proto3" json:"prune_many,omitempty"`
+	PruneMany bool `protobuf:"varint,9,opt,name=prune_many,json=pruneMany,proto3" json:"prune_many,omitempty"`
+	// How it reaches the fleet; absent: everywhere at once.
+	Rollout       *RolloutPlan `protobuf:"bytes,10,opt,name=rollout,proto3" json:"rollout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateChangeRequest) Reset() {
 	*x = CreateChangeRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2632,7 @@ func (x *CreateChangeRequest) String() string {
 func (*CreateChangeRequest) ProtoMessage() {}
 
 func (x *CreateChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2645,7 @@ func (x *CreateChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChangeRequest.ProtoReflect.Descriptor instead.
 func (*CreateChangeRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateChangeRequest) GetObjects() []*Object {
@@ -2464,6 +2711,13 @@ func (x *CreateChangeRequest) GetPruneMany() bool {
 	return false
 }
 
+func (x *CreateChangeRequest) GetRollout() *RolloutPlan {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
 // RevertChangeRequest names a change to undo.
 type RevertChangeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2483,7 +2737,7 @@ type RevertChangeRequest struct {
 
 func (x *RevertChangeRequest) Reset() {
 	*x = RevertChangeRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2749,7 @@ func (x *RevertChangeRequest) String() string {
 func (*RevertChangeRequest) ProtoMessage() {}
 
 func (x *RevertChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2762,7 @@ func (x *RevertChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevertChangeRequest.ProtoReflect.Descriptor instead.
 func (*RevertChangeRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RevertChangeRequest) GetId() string {
@@ -2563,7 +2817,7 @@ type DiffChangesRequest struct {
 
 func (x *DiffChangesRequest) Reset() {
 	*x = DiffChangesRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +2829,7 @@ func (x *DiffChangesRequest) String() string {
 func (*DiffChangesRequest) ProtoMessage() {}
 
 func (x *DiffChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +2842,7 @@ func (x *DiffChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffChangesRequest.ProtoReflect.Descriptor instead.
 func (*DiffChangesRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DiffChangesRequest) GetFrom() string {
@@ -2636,7 +2890,7 @@ type DiffChangesResponse struct {
 
 func (x *DiffChangesResponse) Reset() {
 	*x = DiffChangesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2902,7 @@ func (x *DiffChangesResponse) String() string {
 func (*DiffChangesResponse) ProtoMessage() {}
 
 func (x *DiffChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2915,7 @@ func (x *DiffChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffChangesResponse.ProtoReflect.Descriptor instead.
 func (*DiffChangesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DiffChangesResponse) GetObjects() []*ChangedObject {
@@ -2703,7 +2957,7 @@ type GetChangeRequest struct {
 
 func (x *GetChangeRequest) Reset() {
 	*x = GetChangeRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2969,7 @@ func (x *GetChangeRequest) String() string {
 func (*GetChangeRequest) ProtoMessage() {}
 
 func (x *GetChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2982,7 @@ func (x *GetChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChangeRequest.ProtoReflect.Descriptor instead.
 func (*GetChangeRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetChangeRequest) GetId() string {
@@ -2758,14 +3012,16 @@ type Change struct {
 	// How the connected data planes stand to it.
 	Delivery *Delivery `protobuf:"bytes,8,opt,name=delivery,proto3" json:"delivery,omitempty"`
 	// Id of the change that it undoes.
-	Reverts       string `protobuf:"bytes,9,opt,name=reverts,proto3" json:"reverts,omitempty"`
+	Reverts string `protobuf:"bytes,9,opt,name=reverts,proto3" json:"reverts,omitempty"`
+	// How far it is when it is staged; absent when it reached the fleet at once. Only told for one change.
+	Rollout       *Rollout `protobuf:"bytes,10,opt,name=rollout,proto3" json:"rollout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2777,7 +3033,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +3046,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Change) GetId() string {
@@ -2856,6 +3112,13 @@ func (x *Change) GetReverts() string {
 	return ""
 }
 
+func (x *Change) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
 // ChangedObject is one object in a change.
 type ChangedObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2881,7 +3144,7 @@ type ChangedObject struct {
 
 func (x *ChangedObject) Reset() {
 	*x = ChangedObject{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2893,7 +3156,7 @@ func (x *ChangedObject) String() string {
 func (*ChangedObject) ProtoMessage() {}
 
 func (x *ChangedObject) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2906,7 +3169,7 @@ func (x *ChangedObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedObject.ProtoReflect.Descriptor instead.
 func (*ChangedObject) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ChangedObject) GetKind() string {
@@ -2982,7 +3245,7 @@ type ChangedField struct {
 
 func (x *ChangedField) Reset() {
 	*x = ChangedField{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3257,7 @@ func (x *ChangedField) String() string {
 func (*ChangedField) ProtoMessage() {}
 
 func (x *ChangedField) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3270,7 @@ func (x *ChangedField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedField.ProtoReflect.Descriptor instead.
 func (*ChangedField) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChangedField) GetPath() string {
@@ -3057,7 +3320,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3332,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3345,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Delivery) GetNodes() int32 {
@@ -3133,7 +3396,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3145,7 +3408,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3158,7 +3421,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -3190,7 +3453,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3202,7 +3465,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3215,7 +3478,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -3280,13 +3543,17 @@ type Node struct {
 	Relayed int32 `protobuf:"varint,18,opt,name=relayed,proto3" json:"relayed,omitempty"`
 	// Of a relay: those of them that don't serve the desired set.
 	RelayedBehind int32 `protobuf:"varint,19,opt,name=relayed_behind,json=relayedBehind,proto3" json:"relayed_behind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Feature level it understands.
+	FeatureLevel int32 `protobuf:"varint,20,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	// When its certificate ends; absent without one.
+	CertificateExpireTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=certificate_expire_time,json=certificateExpireTime,proto3" json:"certificate_expire_time,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3565,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3578,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Node) GetNode() string {
@@ -3447,6 +3714,20 @@ func (x *Node) GetRelayedBehind() int32 {
 	return 0
 }
 
+func (x *Node) GetFeatureLevel() int32 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
+func (x *Node) GetCertificateExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateExpireTime
+	}
+	return nil
+}
+
 // Rejected is one object a data plane refused or warned about.
 type Rejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3468,7 +3749,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3480,7 +3761,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3493,7 +3774,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Rejected) GetKind() string {
@@ -3555,7 +3836,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3567,7 +3848,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3580,7 +3861,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Upstream) GetServer() string {
@@ -3620,7 +3901,7 @@ type GetInfoRequest struct {
 
 func (x *GetInfoRequest) Reset() {
 	*x = GetInfoRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3632,7 +3913,7 @@ func (x *GetInfoRequest) String() string {
 func (*GetInfoRequest) ProtoMessage() {}
 
 func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3926,7 @@ func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetInfoRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 // Info says who answers and as whom.
@@ -3677,7 +3958,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +3970,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +3983,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Info) GetVersion() string {
@@ -3786,7 +4067,7 @@ type ConfirmRemovalsRequest struct {
 
 func (x *ConfirmRemovalsRequest) Reset() {
 	*x = ConfirmRemovalsRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3798,7 +4079,7 @@ func (x *ConfirmRemovalsRequest) String() string {
 func (*ConfirmRemovalsRequest) ProtoMessage() {}
 
 func (x *ConfirmRemovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3811,7 +4092,7 @@ func (x *ConfirmRemovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRemovalsRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRemovalsRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ConfirmRemovalsRequest) GetCount() int32 {
@@ -3832,7 +4113,7 @@ type ConfirmRemovalsResponse struct {
 
 func (x *ConfirmRemovalsResponse) Reset() {
 	*x = ConfirmRemovalsResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +4125,7 @@ func (x *ConfirmRemovalsResponse) String() string {
 func (*ConfirmRemovalsResponse) ProtoMessage() {}
 
 func (x *ConfirmRemovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +4138,7 @@ func (x *ConfirmRemovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRemovalsResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmRemovalsResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ConfirmRemovalsResponse) GetConfirmed() int32 {
@@ -3876,7 +4157,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3888,7 +4169,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3901,7 +4182,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 // WatchEventsResponse is one event.
@@ -3921,7 +4202,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3933,7 +4214,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3946,7 +4227,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchEventsResponse) GetEvent() isWatchEventsResponse_Event {
@@ -4019,7 +4300,7 @@ type Missed struct {
 
 func (x *Missed) Reset() {
 	*x = Missed{}
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4031,7 +4312,7 @@ func (x *Missed) String() string {
 func (*Missed) ProtoMessage() {}
 
 func (x *Missed) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4044,7 +4325,7 @@ func (x *Missed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Missed.ProtoReflect.Descriptor instead.
 func (*Missed) Descriptor() ([]byte, []int) {
-	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Missed) GetEvents() int64 {
@@ -4052,6 +4333,1612 @@ func (x *Missed) GetEvents() int64 {
 		return x.Events
 	}
 	return 0
+}
+
+// ExplainObjectRequest names an object and where it is looked at from.
+type ExplainObjectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind in lower case: server, toolset, ingress or settings.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Region of the data plane; required.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// Group of the data plane; may be empty.
+	Group         string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainObjectRequest) Reset() {
+	*x = ExplainObjectRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainObjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainObjectRequest) ProtoMessage() {}
+
+func (x *ExplainObjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainObjectRequest.ProtoReflect.Descriptor instead.
+func (*ExplainObjectRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ExplainObjectRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ExplainObjectRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExplainObjectRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *ExplainObjectRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// ExplainObjectResponse is the object as it is served there.
+type ExplainObjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With all overlays; without meta and status.
+	Object *Object `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// What made it, in the order of application: the object itself first.
+	Layers []*Layer `protobuf:"bytes,2,rep,name=layers,proto3" json:"layers,omitempty"`
+	// Where each field that an overlay set comes from, in the order of paths.
+	Origins       []*Origin `protobuf:"bytes,3,rep,name=origins,proto3" json:"origins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainObjectResponse) Reset() {
+	*x = ExplainObjectResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainObjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainObjectResponse) ProtoMessage() {}
+
+func (x *ExplainObjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainObjectResponse.ProtoReflect.Descriptor instead.
+func (*ExplainObjectResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ExplainObjectResponse) GetObject() *Object {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ExplainObjectResponse) GetLayers() []*Layer {
+	if x != nil {
+		return x.Layers
+	}
+	return nil
+}
+
+func (x *ExplainObjectResponse) GetOrigins() []*Origin {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
+// Layer is the object itself or an overlay.
+type Layer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// KIND/NAME.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Why it applies here, or why it doesn't.
+	Why string `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// Whether it applies.
+	Applied       bool `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Layer) Reset() {
+	*x = Layer{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Layer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Layer) ProtoMessage() {}
+
+func (x *Layer) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Layer.ProtoReflect.Descriptor instead.
+func (*Layer) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Layer) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Layer) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Layer) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+// Origin says where a field comes from.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its path, for example spec.timeouts.total.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Name of the overlay that set or cleared it last.
+	Overlay string `protobuf:"bytes,2,opt,name=overlay,proto3" json:"overlay,omitempty"`
+	// Its value in the object itself as JSON; empty when it isn't set there.
+	Before string `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	// Its value as JSON; empty when it isn't set.
+	After string `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	// Names of less specific overlays that set it, too, and lost.
+	Overruled     []string `protobuf:"bytes,5,rep,name=overruled,proto3" json:"overruled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Origin) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Origin) GetOverlay() string {
+	if x != nil {
+		return x.Overlay
+	}
+	return ""
+}
+
+func (x *Origin) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *Origin) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *Origin) GetOverruled() []string {
+	if x != nil {
+		return x.Overruled
+	}
+	return nil
+}
+
+// RolloutPlan says how a change reaches the fleet.
+type RolloutPlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// immediate (default): everywhere at once. canary: some data planes first, more in steps. regions: region by region.
+	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// Of canary: how much of the fleet has it after each step, as a number of data planes, which only the first step may be, or a share:
+	// default 1, 5%, 25%, 100%. Of regions: their names in order, needed; what isn't named comes last, together. At most 64.
+	Steps []string `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
+	// How long each step has to serve before the next; default 30s, at most 24h.
+	Bake string `protobuf:"bytes,3,opt,name=bake,proto3" json:"bake,omitempty"`
+	// How many points the share of failed calls to the changed servers may be higher on data planes with the change than on the others; default
+	// 5%. 100% turns the gate off.
+	ErrorMargin   string `protobuf:"bytes,4,opt,name=error_margin,json=errorMargin,proto3" json:"error_margin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutPlan) Reset() {
+	*x = RolloutPlan{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutPlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutPlan) ProtoMessage() {}
+
+func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutPlan.ProtoReflect.Descriptor instead.
+func (*RolloutPlan) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *RolloutPlan) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *RolloutPlan) GetSteps() []string {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetBake() string {
+	if x != nil {
+		return x.Bake
+	}
+	return ""
+}
+
+func (x *RolloutPlan) GetErrorMargin() string {
+	if x != nil {
+		return x.ErrorMargin
+	}
+	return ""
+}
+
+// Rollout is a staged change on its way.
+type Rollout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change.
+	Change string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	// How it is to go.
+	Plan *RolloutPlan `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// queued: another one is under way; rolling; paused; aborting; done; reverted: a gate tripped; aborted: by an operator.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// The step under way, from 1; 0 before the first.
+	Step int32 `protobuf:"varint,4,opt,name=step,proto3" json:"step,omitempty"`
+	// Every step in order, also those to come.
+	Steps []*RolloutStep `protobuf:"bytes,5,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Why it is paused, reverted or aborted.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The data plane that tripped the gate; may be empty.
+	Node string `protobuf:"bytes,7,opt,name=node,proto3" json:"node,omitempty"`
+	// When it began.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it last got on.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Id of the change that undid it.
+	RevertedBy string `protobuf:"bytes,10,opt,name=reverted_by,json=revertedBy,proto3" json:"reverted_by,omitempty"`
+	// What is staged.
+	Objects []*StagedObject `protobuf:"bytes,11,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Who made the change, and why.
+	Author string `protobuf:"bytes,12,opt,name=author,proto3" json:"author,omitempty"`
+	// The change's message.
+	Message string `protobuf:"bytes,13,opt,name=message,proto3" json:"message,omitempty"`
+	// W3C traceparent of the call that made the change.
+	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// canary: highest hash of (node, change) that is admitted; the data planes from 0 to this one have the change.
+	Threshold uint64 `protobuf:"fixed64,15,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	// How each region stands, by name; told by the control planes, not stored.
+	Regions []*RolloutRegion `protobuf:"bytes,16,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Opaque; send it back to pause, resume or abort only what was seen.
+	Etag          string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *Rollout) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Rollout) GetPlan() *RolloutPlan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *Rollout) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Rollout) GetStep() int32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Rollout) GetSteps() []*RolloutStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Rollout) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Rollout) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Rollout) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Rollout) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Rollout) GetRevertedBy() string {
+	if x != nil {
+		return x.RevertedBy
+	}
+	return ""
+}
+
+func (x *Rollout) GetObjects() []*StagedObject {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *Rollout) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Rollout) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Rollout) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Rollout) GetThreshold() uint64 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *Rollout) GetRegions() []*RolloutRegion {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *Rollout) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// RolloutStep is one step of a staged change.
+type RolloutStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it admits, as in the plan: 1, 25%, a region's name, or rest.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it was admitted; absent: it wasn't.
+	AdmitTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=admit_time,json=admitTime,proto3" json:"admit_time,omitempty"`
+	// When every data plane in it served the change; absent: not yet.
+	ConvergeTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=converge_time,json=convergeTime,proto3" json:"converge_time,omitempty"`
+	// Data planes that have the change after this step.
+	Nodes int32 `protobuf:"varint,4,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	// When the first and last of its data planes answered, in milliseconds after admission.
+	FirstAckMs int64 `protobuf:"varint,5,opt,name=first_ack_ms,json=firstAckMs,proto3" json:"first_ack_ms,omitempty"`
+	// See first_ack_ms.
+	LastAckMs int64 `protobuf:"varint,6,opt,name=last_ack_ms,json=lastAckMs,proto3" json:"last_ack_ms,omitempty"`
+	// The regions in it when it had converged.
+	Regions       []*RolloutRegion `protobuf:"bytes,7,rep,name=regions,proto3" json:"regions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutStep) Reset() {
+	*x = RolloutStep{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutStep) ProtoMessage() {}
+
+func (x *RolloutStep) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutStep.ProtoReflect.Descriptor instead.
+func (*RolloutStep) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *RolloutStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RolloutStep) GetAdmitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AdmitTime
+	}
+	return nil
+}
+
+func (x *RolloutStep) GetConvergeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ConvergeTime
+	}
+	return nil
+}
+
+func (x *RolloutStep) GetNodes() int32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
+}
+
+func (x *RolloutStep) GetFirstAckMs() int64 {
+	if x != nil {
+		return x.FirstAckMs
+	}
+	return 0
+}
+
+func (x *RolloutStep) GetLastAckMs() int64 {
+	if x != nil {
+		return x.LastAckMs
+	}
+	return 0
+}
+
+func (x *RolloutStep) GetRegions() []*RolloutRegion {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+// RolloutRegion is how a region stands to a staged change.
+type RolloutRegion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// Connected data planes.
+	Nodes int32 `protobuf:"varint,2,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	// Those that are to have the change.
+	Admitted int32 `protobuf:"varint,3,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	// Those that serve it.
+	Applied int32 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	// Those that refused something in it.
+	Rejected int32 `protobuf:"varint,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// When the first and last of them answered, in milliseconds after their step was admitted; 0: none has.
+	FirstAckMs int64 `protobuf:"varint,6,opt,name=first_ack_ms,json=firstAckMs,proto3" json:"first_ack_ms,omitempty"`
+	// See first_ack_ms.
+	LastAckMs     int64 `protobuf:"varint,7,opt,name=last_ack_ms,json=lastAckMs,proto3" json:"last_ack_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutRegion) Reset() {
+	*x = RolloutRegion{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutRegion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutRegion) ProtoMessage() {}
+
+func (x *RolloutRegion) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutRegion.ProtoReflect.Descriptor instead.
+func (*RolloutRegion) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *RolloutRegion) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *RolloutRegion) GetNodes() int32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
+}
+
+func (x *RolloutRegion) GetAdmitted() int32 {
+	if x != nil {
+		return x.Admitted
+	}
+	return 0
+}
+
+func (x *RolloutRegion) GetApplied() int32 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *RolloutRegion) GetRejected() int32 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *RolloutRegion) GetFirstAckMs() int64 {
+	if x != nil {
+		return x.FirstAckMs
+	}
+	return 0
+}
+
+func (x *RolloutRegion) GetLastAckMs() int64 {
+	if x != nil {
+		return x.LastAckMs
+	}
+	return 0
+}
+
+// StagedObject is an object in a staged change, with what it was before.
+type StagedObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind in lower case.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Identifies the object over its life.
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Hash of the stored body before; empty: it didn't exist.
+	Before []byte `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
+	// Hash of the stored body after; empty: it is deleted.
+	After []byte `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	// Generation before.
+	Generation int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
+	// When it had been created; absent: it didn't exist.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Set before.
+	Set           string `protobuf:"bytes,8,opt,name=set,proto3" json:"set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StagedObject) Reset() {
+	*x = StagedObject{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StagedObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StagedObject) ProtoMessage() {}
+
+func (x *StagedObject) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StagedObject.ProtoReflect.Descriptor instead.
+func (*StagedObject) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *StagedObject) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *StagedObject) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StagedObject) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *StagedObject) GetBefore() []byte {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *StagedObject) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *StagedObject) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *StagedObject) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *StagedObject) GetSet() string {
+	if x != nil {
+		return x.Set
+	}
+	return ""
+}
+
+// GetRolloutRequest names a staged change.
+type GetRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change.
+	Change        string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRolloutRequest) Reset() {
+	*x = GetRolloutRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRolloutRequest) ProtoMessage() {}
+
+func (x *GetRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRolloutRequest.ProtoReflect.Descriptor instead.
+func (*GetRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *GetRolloutRequest) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+// ListRolloutsResponse is one page.
+type ListRolloutsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Rollouts []*Rollout `protobuf:"bytes,1,rep,name=rollouts,proto3" json:"rollouts,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRolloutsResponse) Reset() {
+	*x = ListRolloutsResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRolloutsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRolloutsResponse) ProtoMessage() {}
+
+func (x *ListRolloutsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRolloutsResponse.ProtoReflect.Descriptor instead.
+func (*ListRolloutsResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *ListRolloutsResponse) GetRollouts() []*Rollout {
+	if x != nil {
+		return x.Rollouts
+	}
+	return nil
+}
+
+func (x *ListRolloutsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// PauseRolloutRequest names a staged change.
+type PauseRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change.
+	Change string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	// Only if the rollout still has this etag; empty: whatever it has.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRolloutRequest) Reset() {
+	*x = PauseRolloutRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRolloutRequest) ProtoMessage() {}
+
+func (x *PauseRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRolloutRequest.ProtoReflect.Descriptor instead.
+func (*PauseRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *PauseRolloutRequest) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *PauseRolloutRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PauseRolloutRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ResumeRolloutRequest names a staged change.
+type ResumeRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change.
+	Change string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	// Only if the rollout still has this etag; empty: whatever it has.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRolloutRequest) Reset() {
+	*x = ResumeRolloutRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRolloutRequest) ProtoMessage() {}
+
+func (x *ResumeRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRolloutRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *ResumeRolloutRequest) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ResumeRolloutRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ResumeRolloutRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// AbortRolloutRequest names a staged change.
+type AbortRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change.
+	Change string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	// Only if the rollout still has this etag; empty: whatever it has.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortRolloutRequest) Reset() {
+	*x = AbortRolloutRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortRolloutRequest) ProtoMessage() {}
+
+func (x *AbortRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortRolloutRequest.ProtoReflect.Descriptor instead.
+func (*AbortRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *AbortRolloutRequest) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *AbortRolloutRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AbortRolloutRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// CreateJoinTokenRequest says what a token is good for.
+type CreateJoinTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Region of the data planes that join with it; required.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// Group within the region; may be empty.
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// How long it is good for; default 10m, at most 8760h.
+	Ttl string `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// How many data planes may join with it; 0: one. At most 100000.
+	Uses int32 `protobuf:"varint,4,opt,name=uses,proto3" json:"uses,omitempty"`
+	// The one data plane that may use it; empty: any of the region and group.
+	Node string `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	// It is for a region's relay, which gets a certificate that may sign those of its region.
+	Relay bool `protobuf:"varint,6,opt,name=relay,proto3" json:"relay,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateJoinTokenRequest) Reset() {
+	*x = CreateJoinTokenRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateJoinTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateJoinTokenRequest) ProtoMessage() {}
+
+func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *CreateJoinTokenRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetTtl() string {
+	if x != nil {
+		return x.Ttl
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetUses() int32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *CreateJoinTokenRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
+func (x *CreateJoinTokenRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// CreateJoinTokenResponse has the token.
+type CreateJoinTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token, told this once.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// What it is good for.
+	Info          *JoinToken `protobuf:"bytes,2,opt,name=info,proto3" json:"info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateJoinTokenResponse) Reset() {
+	*x = CreateJoinTokenResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateJoinTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateJoinTokenResponse) ProtoMessage() {}
+
+func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *CreateJoinTokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenResponse) GetInfo() *JoinToken {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+// JoinToken is a token without its secret.
+type JoinToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Region of the data planes that join with it.
+	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// Group within the region.
+	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// The one data plane that may use it.
+	Node string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	// It is for a relay.
+	Relay bool `protobuf:"varint,5,opt,name=relay,proto3" json:"relay,omitempty"`
+	// How many may join with it, and how many have.
+	Uses int32 `protobuf:"varint,6,opt,name=uses,proto3" json:"uses,omitempty"`
+	// See uses.
+	Used int32 `protobuf:"varint,7,opt,name=used,proto3" json:"used,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// SHA-256 of the secret part; never told.
+	Sha256        []byte `protobuf:"bytes,10,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinToken) Reset() {
+	*x = JoinToken{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinToken) ProtoMessage() {}
+
+func (x *JoinToken) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
+func (*JoinToken) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *JoinToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *JoinToken) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *JoinToken) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *JoinToken) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *JoinToken) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
+func (x *JoinToken) GetUses() int32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *JoinToken) GetUsed() int32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *JoinToken) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *JoinToken) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *JoinToken) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+// ListJoinTokensResponse is all of them.
+type ListJoinTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By id.
+	Tokens []*JoinToken `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// Always empty.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJoinTokensResponse) Reset() {
+	*x = ListJoinTokensResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJoinTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJoinTokensResponse) ProtoMessage() {}
+
+func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJoinTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListJoinTokensResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *ListJoinTokensResponse) GetTokens() []*JoinToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *ListJoinTokensResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// DeleteJoinTokenRequest names a token.
+type DeleteJoinTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Why, for the change record.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteJoinTokenRequest) Reset() {
+	*x = DeleteJoinTokenRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteJoinTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteJoinTokenRequest) ProtoMessage() {}
+
+func (x *DeleteJoinTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteJoinTokenRequest.ProtoReflect.Descriptor instead.
+func (*DeleteJoinTokenRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *DeleteJoinTokenRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteJoinTokenRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// RevokeNodeRequest names a data plane.
+type RevokeNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Why, for the change record.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Let it come back: it joins anew with a token, or with a certificate made from now on. Certificates made before stay worthless.
+	Readmit       bool `protobuf:"varint,3,opt,name=readmit,proto3" json:"readmit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeNodeRequest) Reset() {
+	*x = RevokeNodeRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeNodeRequest) ProtoMessage() {}
+
+func (x *RevokeNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeNodeRequest.ProtoReflect.Descriptor instead.
+func (*RevokeNodeRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *RevokeNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RevokeNodeRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RevokeNodeRequest) GetReadmit() bool {
+	if x != nil {
+		return x.Readmit
+	}
+	return false
 }
 
 var File_hopgate_admin_v1_admin_proto protoreflect.FileDescriptor
@@ -4218,6 +6105,25 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"v\n" +
+	"\x14ListOverlaysResponse\x126\n" +
+	"\boverlays\x18\x01 \x03(\v2\x1a.hopgate.config.v1.OverlayR\boverlays\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbb\x01\n" +
+	"\x11PutOverlayRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\aoverlay\x18\x02 \x01(\v2\x1a.hopgate.config.v1.OverlayR\aoverlay\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xfb\x01\n" +
+	"\x14UpdateOverlayRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\aoverlay\x18\x02 \x01(\v2\x1a.hopgate.config.v1.OverlayR\aoverlay\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x18\n" +
 	"\amessage\x18\x06 \x01(\tR\amessage\"\x95\x01\n" +
 	"\rDeleteRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -4227,7 +6133,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\"(\n" +
 	"\x0eDeleteResponse\x12\x16\n" +
-	"\x06change\x18\x01 \x01(\tR\x06change\"\xde\x03\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\"\x96\x04\n" +
 	"\x06Object\x123\n" +
 	"\x06server\x18\x01 \x01(\v2\x19.hopgate.config.v1.ServerH\x00R\x06server\x123\n" +
 	"\x06apikey\x18\x02 \x01(\v2\x19.hopgate.config.v1.ApiKeyH\x00R\x06apikey\x129\n" +
@@ -4236,13 +6142,14 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x04team\x18\x05 \x01(\v2\x17.hopgate.config.v1.TeamH\x00R\x04team\x12Q\n" +
 	"\x10identityprovider\x18\x06 \x01(\v2#.hopgate.config.v1.IdentityProviderH\x00R\x10identityprovider\x123\n" +
 	"\x06secret\x18\a \x01(\v2\x19.hopgate.config.v1.SecretH\x00R\x06secret\x126\n" +
-	"\atoolset\x18\b \x01(\v2\x1a.hopgate.config.v1.ToolsetH\x00R\atoolsetB\b\n" +
+	"\atoolset\x18\b \x01(\v2\x1a.hopgate.config.v1.ToolsetH\x00R\atoolset\x126\n" +
+	"\aoverlay\x18\t \x01(\v2\x1a.hopgate.config.v1.OverlayH\x00R\aoverlayB\b\n" +
 	"\x06object\"H\n" +
 	"\n" +
 	"ObjectName\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\"\xc0\x02\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\"\xf9\x02\n" +
 	"\x13CreateChangeRequest\x122\n" +
 	"\aobjects\x18\x01 \x03(\v2\x18.hopgate.admin.v1.ObjectR\aobjects\x12:\n" +
 	"\tdeletions\x18\x02 \x03(\v2\x1c.hopgate.admin.v1.ObjectNameR\tdeletions\x12#\n" +
@@ -4254,7 +6161,9 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x03set\x18\a \x01(\tR\x03set\x12\x14\n" +
 	"\x05prune\x18\b \x01(\bR\x05prune\x12\x1d\n" +
 	"\n" +
-	"prune_many\x18\t \x01(\bR\tpruneMany\"\x99\x01\n" +
+	"prune_many\x18\t \x01(\bR\tpruneMany\x127\n" +
+	"\arollout\x18\n" +
+	" \x01(\v2\x1d.hopgate.admin.v1.RolloutPlanR\arollout\"\x99\x01\n" +
 	"\x13RevertChangeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12\x1d\n" +
@@ -4274,7 +6183,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\tR\x02to\"\"\n" +
 	"\x10GetChangeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xc5\x02\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xfa\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
@@ -4284,7 +6193,9 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\brevision\x18\x06 \x01(\x03R\brevision\x12 \n" +
 	"\vtraceparent\x18\a \x01(\tR\vtraceparent\x126\n" +
 	"\bdelivery\x18\b \x01(\v2\x1a.hopgate.admin.v1.DeliveryR\bdelivery\x12\x18\n" +
-	"\areverts\x18\t \x01(\tR\areverts\"\xf4\x01\n" +
+	"\areverts\x18\t \x01(\tR\areverts\x123\n" +
+	"\arollout\x18\n" +
+	" \x01(\v2\x19.hopgate.admin.v1.RolloutR\arollout\"\xf4\x01\n" +
 	"\rChangedObject\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -4311,7 +6222,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListNodesResponse\x12,\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x16.hopgate.admin.v1.NodeR\x05nodes\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\xf4\x04\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"\xed\x05\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x14\n" +
@@ -4332,7 +6243,9 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\arefused\x18\x10 \x01(\tR\arefused\x12\x14\n" +
 	"\x05relay\x18\x11 \x01(\bR\x05relay\x12\x18\n" +
 	"\arelayed\x18\x12 \x01(\x05R\arelayed\x12%\n" +
-	"\x0erelayed_behind\x18\x13 \x01(\x05R\rrelayedBehind\"\xaa\x01\n" +
+	"\x0erelayed_behind\x18\x13 \x01(\x05R\rrelayedBehind\x12#\n" +
+	"\rfeature_level\x18\x14 \x01(\x05R\ffeatureLevel\x12R\n" +
+	"\x17certificate_expire_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\x15certificateExpireTime\"\xaa\x01\n" +
 	"\bRejected\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -4369,7 +6282,136 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x06missed\x18\x03 \x01(\v2\x18.hopgate.admin.v1.MissedH\x00R\x06missedB\a\n" +
 	"\x05event\" \n" +
 	"\x06Missed\x12\x16\n" +
-	"\x06events\x18\x01 \x01(\x03R\x06events2\xec\x1f\n" +
+	"\x06events\x18\x01 \x01(\x03R\x06events\"l\n" +
+	"\x14ExplainObjectRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\"\xae\x01\n" +
+	"\x15ExplainObjectResponse\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.hopgate.admin.v1.ObjectR\x06object\x12/\n" +
+	"\x06layers\x18\x02 \x03(\v2\x17.hopgate.admin.v1.LayerR\x06layers\x122\n" +
+	"\aorigins\x18\x03 \x03(\v2\x18.hopgate.admin.v1.OriginR\aorigins\"K\n" +
+	"\x05Layer\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x18\n" +
+	"\aapplied\x18\x03 \x01(\bR\aapplied\"\x82\x01\n" +
+	"\x06Origin\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\aoverlay\x18\x02 \x01(\tR\aoverlay\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\tR\x05after\x12\x1c\n" +
+	"\toverruled\x18\x05 \x03(\tR\toverruled\"v\n" +
+	"\vRolloutPlan\x12\x1a\n" +
+	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x14\n" +
+	"\x05steps\x18\x02 \x03(\tR\x05steps\x12\x12\n" +
+	"\x04bake\x18\x03 \x01(\tR\x04bake\x12!\n" +
+	"\ferror_margin\x18\x04 \x01(\tR\verrorMargin\"\xf5\x04\n" +
+	"\aRollout\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x121\n" +
+	"\x04plan\x18\x02 \x01(\v2\x1d.hopgate.admin.v1.RolloutPlanR\x04plan\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
+	"\x04step\x18\x04 \x01(\x05R\x04step\x123\n" +
+	"\x05steps\x18\x05 \x03(\v2\x1d.hopgate.admin.v1.RolloutStepR\x05steps\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04node\x18\a \x01(\tR\x04node\x12;\n" +
+	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x12\x1f\n" +
+	"\vreverted_by\x18\n" +
+	" \x01(\tR\n" +
+	"revertedBy\x128\n" +
+	"\aobjects\x18\v \x03(\v2\x1e.hopgate.admin.v1.StagedObjectR\aobjects\x12\x16\n" +
+	"\x06author\x18\f \x01(\tR\x06author\x12\x18\n" +
+	"\amessage\x18\r \x01(\tR\amessage\x12 \n" +
+	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x1c\n" +
+	"\tthreshold\x18\x0f \x01(\x06R\tthreshold\x129\n" +
+	"\aregions\x18\x10 \x03(\v2\x1f.hopgate.admin.v1.RolloutRegionR\aregions\x12\x12\n" +
+	"\x04etag\x18\x11 \x01(\tR\x04etag\"\xb0\x02\n" +
+	"\vRolloutStep\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
+	"\n" +
+	"admit_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tadmitTime\x12?\n" +
+	"\rconverge_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fconvergeTime\x12\x14\n" +
+	"\x05nodes\x18\x04 \x01(\x05R\x05nodes\x12 \n" +
+	"\ffirst_ack_ms\x18\x05 \x01(\x03R\n" +
+	"firstAckMs\x12\x1e\n" +
+	"\vlast_ack_ms\x18\x06 \x01(\x03R\tlastAckMs\x129\n" +
+	"\aregions\x18\a \x03(\v2\x1f.hopgate.admin.v1.RolloutRegionR\aregions\"\xd1\x01\n" +
+	"\rRolloutRegion\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
+	"\x05nodes\x18\x02 \x01(\x05R\x05nodes\x12\x1a\n" +
+	"\badmitted\x18\x03 \x01(\x05R\badmitted\x12\x18\n" +
+	"\aapplied\x18\x04 \x01(\x05R\aapplied\x12\x1a\n" +
+	"\brejected\x18\x05 \x01(\x05R\brejected\x12 \n" +
+	"\ffirst_ack_ms\x18\x06 \x01(\x03R\n" +
+	"firstAckMs\x12\x1e\n" +
+	"\vlast_ack_ms\x18\a \x01(\x03R\tlastAckMs\"\xe5\x01\n" +
+	"\fStagedObject\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\fR\x06before\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\fR\x05after\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x06 \x01(\x03R\n" +
+	"generation\x12;\n" +
+	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x10\n" +
+	"\x03set\x18\b \x01(\tR\x03set\"+\n" +
+	"\x11GetRolloutRequest\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\"u\n" +
+	"\x14ListRolloutsResponse\x125\n" +
+	"\brollouts\x18\x01 \x03(\v2\x19.hopgate.admin.v1.RolloutR\brollouts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"[\n" +
+	"\x13PauseRolloutRequest\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\\\n" +
+	"\x14ResumeRolloutRequest\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"[\n" +
+	"\x13AbortRolloutRequest\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xb0\x01\n" +
+	"\x16CreateJoinTokenRequest\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x10\n" +
+	"\x03ttl\x18\x03 \x01(\tR\x03ttl\x12\x12\n" +
+	"\x04uses\x18\x04 \x01(\x05R\x04uses\x12\x12\n" +
+	"\x04node\x18\x05 \x01(\tR\x04node\x12\x14\n" +
+	"\x05relay\x18\x06 \x01(\bR\x05relay\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\"`\n" +
+	"\x17CreateJoinTokenResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12/\n" +
+	"\x04info\x18\x02 \x01(\v2\x1b.hopgate.admin.v1.JoinTokenR\x04info\"\xad\x02\n" +
+	"\tJoinToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12\x14\n" +
+	"\x05relay\x18\x05 \x01(\bR\x05relay\x12\x12\n" +
+	"\x04uses\x18\x06 \x01(\x05R\x04uses\x12\x12\n" +
+	"\x04used\x18\a \x01(\x05R\x04used\x12;\n" +
+	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x16\n" +
+	"\x06sha256\x18\n" +
+	" \x01(\fR\x06sha256\"u\n" +
+	"\x16ListJoinTokensResponse\x123\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x1b.hopgate.admin.v1.JoinTokenR\x06tokens\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"B\n" +
+	"\x16DeleteJoinTokenRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"[\n" +
+	"\x11RevokeNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
+	"\areadmit\x18\x03 \x01(\bR\areadmit2\xf9)\n" +
 	"\fAdminService\x12D\n" +
 	"\tGetServer\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x19.hopgate.config.v1.Server\x12S\n" +
 	"\vListServers\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListServersResponse\x12J\n" +
@@ -4421,7 +6463,26 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\tGetChange\x12\".hopgate.admin.v1.GetChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12S\n" +
 	"\vListChanges\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListChangesResponse\x12Z\n" +
 	"\vDiffChanges\x12$.hopgate.admin.v1.DiffChangesRequest\x1a%.hopgate.admin.v1.DiffChangesResponse\x12O\n" +
-	"\fRevertChange\x12%.hopgate.admin.v1.RevertChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12O\n" +
+	"\fRevertChange\x12%.hopgate.admin.v1.RevertChangeRequest\x1a\x18.hopgate.admin.v1.Change\x12F\n" +
+	"\n" +
+	"GetOverlay\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x1a.hopgate.config.v1.Overlay\x12U\n" +
+	"\fListOverlays\x12\x1d.hopgate.admin.v1.ListRequest\x1a&.hopgate.admin.v1.ListOverlaysResponse\x12M\n" +
+	"\n" +
+	"PutOverlay\x12#.hopgate.admin.v1.PutOverlayRequest\x1a\x1a.hopgate.config.v1.Overlay\x12S\n" +
+	"\rUpdateOverlay\x12&.hopgate.admin.v1.UpdateOverlayRequest\x1a\x1a.hopgate.config.v1.Overlay\x12R\n" +
+	"\rDeleteOverlay\x12\x1f.hopgate.admin.v1.DeleteRequest\x1a .hopgate.admin.v1.DeleteResponse\x12`\n" +
+	"\rExplainObject\x12&.hopgate.admin.v1.ExplainObjectRequest\x1a'.hopgate.admin.v1.ExplainObjectResponse\x12L\n" +
+	"\n" +
+	"GetRollout\x12#.hopgate.admin.v1.GetRolloutRequest\x1a\x19.hopgate.admin.v1.Rollout\x12U\n" +
+	"\fListRollouts\x12\x1d.hopgate.admin.v1.ListRequest\x1a&.hopgate.admin.v1.ListRolloutsResponse\x12P\n" +
+	"\fPauseRollout\x12%.hopgate.admin.v1.PauseRolloutRequest\x1a\x19.hopgate.admin.v1.Rollout\x12R\n" +
+	"\rResumeRollout\x12&.hopgate.admin.v1.ResumeRolloutRequest\x1a\x19.hopgate.admin.v1.Rollout\x12P\n" +
+	"\fAbortRollout\x12%.hopgate.admin.v1.AbortRolloutRequest\x1a\x19.hopgate.admin.v1.Rollout\x12f\n" +
+	"\x0fCreateJoinToken\x12(.hopgate.admin.v1.CreateJoinTokenRequest\x1a).hopgate.admin.v1.CreateJoinTokenResponse\x12Y\n" +
+	"\x0eListJoinTokens\x12\x1d.hopgate.admin.v1.ListRequest\x1a(.hopgate.admin.v1.ListJoinTokensResponse\x12]\n" +
+	"\x0fDeleteJoinToken\x12(.hopgate.admin.v1.DeleteJoinTokenRequest\x1a .hopgate.admin.v1.DeleteResponse\x12S\n" +
+	"\n" +
+	"RevokeNode\x12#.hopgate.admin.v1.RevokeNodeRequest\x1a .hopgate.admin.v1.DeleteResponse\x12O\n" +
 	"\tListNodes\x12\x1d.hopgate.admin.v1.ListRequest\x1a#.hopgate.admin.v1.ListNodesResponse\x12\\\n" +
 	"\vWatchEvents\x12$.hopgate.admin.v1.WatchEventsRequest\x1a%.hopgate.admin.v1.WatchEventsResponse0\x01\x12f\n" +
 	"\x0fConfirmRemovals\x12(.hopgate.admin.v1.ConfirmRemovalsRequest\x1a).hopgate.admin.v1.ConfirmRemovalsResponse\x12C\n" +
@@ -4439,7 +6500,7 @@ func file_hopgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hopgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*GetRequest)(nil),                    // 0: hopgate.admin.v1.GetRequest
 	(*ListRequest)(nil),                   // 1: hopgate.admin.v1.ListRequest
@@ -4467,207 +6528,287 @@ var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*ListToolsetsResponse)(nil),          // 23: hopgate.admin.v1.ListToolsetsResponse
 	(*PutToolsetRequest)(nil),             // 24: hopgate.admin.v1.PutToolsetRequest
 	(*UpdateToolsetRequest)(nil),          // 25: hopgate.admin.v1.UpdateToolsetRequest
-	(*DeleteRequest)(nil),                 // 26: hopgate.admin.v1.DeleteRequest
-	(*DeleteResponse)(nil),                // 27: hopgate.admin.v1.DeleteResponse
-	(*Object)(nil),                        // 28: hopgate.admin.v1.Object
-	(*ObjectName)(nil),                    // 29: hopgate.admin.v1.ObjectName
-	(*CreateChangeRequest)(nil),           // 30: hopgate.admin.v1.CreateChangeRequest
-	(*RevertChangeRequest)(nil),           // 31: hopgate.admin.v1.RevertChangeRequest
-	(*DiffChangesRequest)(nil),            // 32: hopgate.admin.v1.DiffChangesRequest
-	(*DiffChangesResponse)(nil),           // 33: hopgate.admin.v1.DiffChangesResponse
-	(*GetChangeRequest)(nil),              // 34: hopgate.admin.v1.GetChangeRequest
-	(*Change)(nil),                        // 35: hopgate.admin.v1.Change
-	(*ChangedObject)(nil),                 // 36: hopgate.admin.v1.ChangedObject
-	(*ChangedField)(nil),                  // 37: hopgate.admin.v1.ChangedField
-	(*Delivery)(nil),                      // 38: hopgate.admin.v1.Delivery
-	(*ListChangesResponse)(nil),           // 39: hopgate.admin.v1.ListChangesResponse
-	(*ListNodesResponse)(nil),             // 40: hopgate.admin.v1.ListNodesResponse
-	(*Node)(nil),                          // 41: hopgate.admin.v1.Node
-	(*Rejected)(nil),                      // 42: hopgate.admin.v1.Rejected
-	(*Upstream)(nil),                      // 43: hopgate.admin.v1.Upstream
-	(*GetInfoRequest)(nil),                // 44: hopgate.admin.v1.GetInfoRequest
-	(*Info)(nil),                          // 45: hopgate.admin.v1.Info
-	(*ConfirmRemovalsRequest)(nil),        // 46: hopgate.admin.v1.ConfirmRemovalsRequest
-	(*ConfirmRemovalsResponse)(nil),       // 47: hopgate.admin.v1.ConfirmRemovalsResponse
-	(*WatchEventsRequest)(nil),            // 48: hopgate.admin.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),           // 49: hopgate.admin.v1.WatchEventsResponse
-	(*Missed)(nil),                        // 50: hopgate.admin.v1.Missed
-	(*v1.Server)(nil),                     // 51: hopgate.config.v1.Server
-	(*v1.ApiKey)(nil),                     // 52: hopgate.config.v1.ApiKey
-	(*v1.Settings)(nil),                   // 53: hopgate.config.v1.Settings
-	(*fieldmaskpb.FieldMask)(nil),         // 54: google.protobuf.FieldMask
-	(*v1.Ingress)(nil),                    // 55: hopgate.config.v1.Ingress
-	(*v1.Team)(nil),                       // 56: hopgate.config.v1.Team
-	(*v1.IdentityProvider)(nil),           // 57: hopgate.config.v1.IdentityProvider
-	(*v1.Secret)(nil),                     // 58: hopgate.config.v1.Secret
-	(*v1.Toolset)(nil),                    // 59: hopgate.config.v1.Toolset
-	(*timestamppb.Timestamp)(nil),         // 60: google.protobuf.Timestamp
-	(*v1.Refusal)(nil),                    // 61: hopgate.config.v1.Refusal
+	(*ListOverlaysResponse)(nil),          // 26: hopgate.admin.v1.ListOverlaysResponse
+	(*PutOverlayRequest)(nil),             // 27: hopgate.admin.v1.PutOverlayRequest
+	(*UpdateOverlayRequest)(nil),          // 28: hopgate.admin.v1.UpdateOverlayRequest
+	(*DeleteRequest)(nil),                 // 29: hopgate.admin.v1.DeleteRequest
+	(*DeleteResponse)(nil),                // 30: hopgate.admin.v1.DeleteResponse
+	(*Object)(nil),                        // 31: hopgate.admin.v1.Object
+	(*ObjectName)(nil),                    // 32: hopgate.admin.v1.ObjectName
+	(*CreateChangeRequest)(nil),           // 33: hopgate.admin.v1.CreateChangeRequest
+	(*RevertChangeRequest)(nil),           // 34: hopgate.admin.v1.RevertChangeRequest
+	(*DiffChangesRequest)(nil),            // 35: hopgate.admin.v1.DiffChangesRequest
+	(*DiffChangesResponse)(nil),           // 36: hopgate.admin.v1.DiffChangesResponse
+	(*GetChangeRequest)(nil),              // 37: hopgate.admin.v1.GetChangeRequest
+	(*Change)(nil),                        // 38: hopgate.admin.v1.Change
+	(*ChangedObject)(nil),                 // 39: hopgate.admin.v1.ChangedObject
+	(*ChangedField)(nil),                  // 40: hopgate.admin.v1.ChangedField
+	(*Delivery)(nil),                      // 41: hopgate.admin.v1.Delivery
+	(*ListChangesResponse)(nil),           // 42: hopgate.admin.v1.ListChangesResponse
+	(*ListNodesResponse)(nil),             // 43: hopgate.admin.v1.ListNodesResponse
+	(*Node)(nil),                          // 44: hopgate.admin.v1.Node
+	(*Rejected)(nil),                      // 45: hopgate.admin.v1.Rejected
+	(*Upstream)(nil),                      // 46: hopgate.admin.v1.Upstream
+	(*GetInfoRequest)(nil),                // 47: hopgate.admin.v1.GetInfoRequest
+	(*Info)(nil),                          // 48: hopgate.admin.v1.Info
+	(*ConfirmRemovalsRequest)(nil),        // 49: hopgate.admin.v1.ConfirmRemovalsRequest
+	(*ConfirmRemovalsResponse)(nil),       // 50: hopgate.admin.v1.ConfirmRemovalsResponse
+	(*WatchEventsRequest)(nil),            // 51: hopgate.admin.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),           // 52: hopgate.admin.v1.WatchEventsResponse
+	(*Missed)(nil),                        // 53: hopgate.admin.v1.Missed
+	(*ExplainObjectRequest)(nil),          // 54: hopgate.admin.v1.ExplainObjectRequest
+	(*ExplainObjectResponse)(nil),         // 55: hopgate.admin.v1.ExplainObjectResponse
+	(*Layer)(nil),                         // 56: hopgate.admin.v1.Layer
+	(*Origin)(nil),                        // 57: hopgate.admin.v1.Origin
+	(*RolloutPlan)(nil),                   // 58: hopgate.admin.v1.RolloutPlan
+	(*Rollout)(nil),                       // 59: hopgate.admin.v1.Rollout
+	(*RolloutStep)(nil),                   // 60: hopgate.admin.v1.RolloutStep
+	(*RolloutRegion)(nil),                 // 61: hopgate.admin.v1.RolloutRegion
+	(*StagedObject)(nil),                  // 62: hopgate.admin.v1.StagedObject
+	(*GetRolloutRequest)(nil),             // 63: hopgate.admin.v1.GetRolloutRequest
+	(*ListRolloutsResponse)(nil),          // 64: hopgate.admin.v1.ListRolloutsResponse
+	(*PauseRolloutRequest)(nil),           // 65: hopgate.admin.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),          // 66: hopgate.admin.v1.ResumeRolloutRequest
+	(*AbortRolloutRequest)(nil),           // 67: hopgate.admin.v1.AbortRolloutRequest
+	(*CreateJoinTokenRequest)(nil),        // 68: hopgate.admin.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),       // 69: hopgate.admin.v1.CreateJoinTokenResponse
+	(*JoinToken)(nil),                     // 70: hopgate.admin.v1.JoinToken
+	(*ListJoinTokensResponse)(nil),        // 71: hopgate.admin.v1.ListJoinTokensResponse
+	(*DeleteJoinTokenRequest)(nil),        // 72: hopgate.admin.v1.DeleteJoinTokenRequest
+	(*RevokeNodeRequest)(nil),             // 73: hopgate.admin.v1.RevokeNodeRequest
+	(*v1.Server)(nil),                     // 74: hopgate.config.v1.Server
+	(*v1.ApiKey)(nil),                     // 75: hopgate.config.v1.ApiKey
+	(*v1.Settings)(nil),                   // 76: hopgate.config.v1.Settings
+	(*fieldmaskpb.FieldMask)(nil),         // 77: google.protobuf.FieldMask
+	(*v1.Ingress)(nil),                    // 78: hopgate.config.v1.Ingress
+	(*v1.Team)(nil),                       // 79: hopgate.config.v1.Team
+	(*v1.IdentityProvider)(nil),           // 80: hopgate.config.v1.IdentityProvider
+	(*v1.Secret)(nil),                     // 81: hopgate.config.v1.Secret
+	(*v1.Toolset)(nil),                    // 82: hopgate.config.v1.Toolset
+	(*v1.Overlay)(nil),                    // 83: hopgate.config.v1.Overlay
+	(*timestamppb.Timestamp)(nil),         // 84: google.protobuf.Timestamp
+	(*v1.Refusal)(nil),                    // 85: hopgate.config.v1.Refusal
 }
 var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
-	51,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
-	52,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
-	53,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
-	51,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
-	51,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
-	54,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	52,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	52,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	54,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	53,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	53,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	54,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	55,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
-	55,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	55,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	54,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
-	56,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
-	56,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
-	56,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
-	54,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	57,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
-	57,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	57,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	54,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	58,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
-	58,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	58,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	54,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
-	59,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
-	59,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	59,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	54,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	51,  // 32: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
-	52,  // 33: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
-	53,  // 34: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
-	55,  // 35: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
-	56,  // 36: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
-	57,  // 37: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	58,  // 38: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
-	59,  // 39: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
-	28,  // 40: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
-	29,  // 41: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
-	36,  // 42: hopgate.admin.v1.DiffChangesResponse.objects:type_name -> hopgate.admin.v1.ChangedObject
-	60,  // 43: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	36,  // 44: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
-	38,  // 45: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
-	37,  // 46: hopgate.admin.v1.ChangedObject.fields:type_name -> hopgate.admin.v1.ChangedField
-	61,  // 47: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
-	35,  // 48: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
-	41,  // 49: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
-	60,  // 50: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
-	42,  // 51: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
-	43,  // 52: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
-	60,  // 53: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
-	60,  // 54: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
-	60,  // 55: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
-	29,  // 56: hopgate.admin.v1.Info.held:type_name -> hopgate.admin.v1.ObjectName
-	35,  // 57: hopgate.admin.v1.WatchEventsResponse.change:type_name -> hopgate.admin.v1.Change
-	41,  // 58: hopgate.admin.v1.WatchEventsResponse.node:type_name -> hopgate.admin.v1.Node
-	50,  // 59: hopgate.admin.v1.WatchEventsResponse.missed:type_name -> hopgate.admin.v1.Missed
-	0,   // 60: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 61: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
-	5,   // 62: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
-	6,   // 63: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
-	26,  // 64: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 65: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 66: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
-	7,   // 67: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
-	8,   // 68: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
-	26,  // 69: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 70: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 71: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
-	9,   // 72: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
-	10,  // 73: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
-	26,  // 74: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 75: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 76: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
-	12,  // 77: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
-	13,  // 78: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
-	26,  // 79: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 80: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 81: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
-	15,  // 82: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
-	16,  // 83: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
-	26,  // 84: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 85: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 86: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
-	18,  // 87: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
-	19,  // 88: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
-	26,  // 89: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 90: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 91: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
-	21,  // 92: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
-	22,  // 93: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
-	26,  // 94: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
-	0,   // 95: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
-	1,   // 96: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
-	24,  // 97: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
-	25,  // 98: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
-	26,  // 99: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
-	30,  // 100: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
-	34,  // 101: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
-	1,   // 102: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
-	32,  // 103: hopgate.admin.v1.AdminService.DiffChanges:input_type -> hopgate.admin.v1.DiffChangesRequest
-	31,  // 104: hopgate.admin.v1.AdminService.RevertChange:input_type -> hopgate.admin.v1.RevertChangeRequest
-	1,   // 105: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
-	48,  // 106: hopgate.admin.v1.AdminService.WatchEvents:input_type -> hopgate.admin.v1.WatchEventsRequest
-	46,  // 107: hopgate.admin.v1.AdminService.ConfirmRemovals:input_type -> hopgate.admin.v1.ConfirmRemovalsRequest
-	44,  // 108: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
-	51,  // 109: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
-	2,   // 110: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
-	51,  // 111: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
-	51,  // 112: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
-	27,  // 113: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
-	52,  // 114: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
-	3,   // 115: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
-	52,  // 116: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
-	52,  // 117: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
-	27,  // 118: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
-	53,  // 119: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
-	4,   // 120: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
-	53,  // 121: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
-	53,  // 122: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
-	27,  // 123: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
-	55,  // 124: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
-	11,  // 125: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
-	55,  // 126: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
-	55,  // 127: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
-	27,  // 128: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
-	56,  // 129: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
-	14,  // 130: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
-	56,  // 131: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
-	56,  // 132: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
-	27,  // 133: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
-	57,  // 134: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	17,  // 135: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
-	57,  // 136: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	57,  // 137: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	27,  // 138: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
-	58,  // 139: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
-	20,  // 140: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
-	58,  // 141: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
-	58,  // 142: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
-	27,  // 143: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
-	59,  // 144: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
-	23,  // 145: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
-	59,  // 146: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
-	59,  // 147: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
-	27,  // 148: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
-	35,  // 149: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
-	35,  // 150: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
-	39,  // 151: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
-	33,  // 152: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
-	35,  // 153: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
-	40,  // 154: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
-	49,  // 155: hopgate.admin.v1.AdminService.WatchEvents:output_type -> hopgate.admin.v1.WatchEventsResponse
-	47,  // 156: hopgate.admin.v1.AdminService.ConfirmRemovals:output_type -> hopgate.admin.v1.ConfirmRemovalsResponse
-	45,  // 157: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
-	109, // [109:158] is the sub-list for method output_type
-	60,  // [60:109] is the sub-list for method input_type
-	60,  // [60:60] is the sub-list for extension type_name
-	60,  // [60:60] is the sub-list for extension extendee
-	0,   // [0:60] is the sub-list for field type_name
+	74,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
+	75,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
+	76,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
+	74,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
+	74,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
+	77,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	75,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	75,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	77,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	76,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	76,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	77,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	78,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
+	78,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	78,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	77,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
+	79,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
+	79,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
+	79,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
+	77,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	80,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
+	80,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	80,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	77,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	81,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
+	81,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	81,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	77,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
+	82,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
+	82,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	82,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	77,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	83,  // 32: hopgate.admin.v1.ListOverlaysResponse.overlays:type_name -> hopgate.config.v1.Overlay
+	83,  // 33: hopgate.admin.v1.PutOverlayRequest.overlay:type_name -> hopgate.config.v1.Overlay
+	83,  // 34: hopgate.admin.v1.UpdateOverlayRequest.overlay:type_name -> hopgate.config.v1.Overlay
+	77,  // 35: hopgate.admin.v1.UpdateOverlayRequest.update_mask:type_name -> google.protobuf.FieldMask
+	74,  // 36: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
+	75,  // 37: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
+	76,  // 38: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
+	78,  // 39: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
+	79,  // 40: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
+	80,  // 41: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	81,  // 42: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
+	82,  // 43: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
+	83,  // 44: hopgate.admin.v1.Object.overlay:type_name -> hopgate.config.v1.Overlay
+	31,  // 45: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
+	32,  // 46: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
+	58,  // 47: hopgate.admin.v1.CreateChangeRequest.rollout:type_name -> hopgate.admin.v1.RolloutPlan
+	39,  // 48: hopgate.admin.v1.DiffChangesResponse.objects:type_name -> hopgate.admin.v1.ChangedObject
+	84,  // 49: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	39,  // 50: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
+	41,  // 51: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
+	59,  // 52: hopgate.admin.v1.Change.rollout:type_name -> hopgate.admin.v1.Rollout
+	40,  // 53: hopgate.admin.v1.ChangedObject.fields:type_name -> hopgate.admin.v1.ChangedField
+	85,  // 54: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
+	38,  // 55: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
+	44,  // 56: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
+	84,  // 57: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
+	45,  // 58: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
+	46,  // 59: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
+	84,  // 60: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
+	84,  // 61: hopgate.admin.v1.Node.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	84,  // 62: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
+	84,  // 63: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
+	32,  // 64: hopgate.admin.v1.Info.held:type_name -> hopgate.admin.v1.ObjectName
+	38,  // 65: hopgate.admin.v1.WatchEventsResponse.change:type_name -> hopgate.admin.v1.Change
+	44,  // 66: hopgate.admin.v1.WatchEventsResponse.node:type_name -> hopgate.admin.v1.Node
+	53,  // 67: hopgate.admin.v1.WatchEventsResponse.missed:type_name -> hopgate.admin.v1.Missed
+	31,  // 68: hopgate.admin.v1.ExplainObjectResponse.object:type_name -> hopgate.admin.v1.Object
+	56,  // 69: hopgate.admin.v1.ExplainObjectResponse.layers:type_name -> hopgate.admin.v1.Layer
+	57,  // 70: hopgate.admin.v1.ExplainObjectResponse.origins:type_name -> hopgate.admin.v1.Origin
+	58,  // 71: hopgate.admin.v1.Rollout.plan:type_name -> hopgate.admin.v1.RolloutPlan
+	60,  // 72: hopgate.admin.v1.Rollout.steps:type_name -> hopgate.admin.v1.RolloutStep
+	84,  // 73: hopgate.admin.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	84,  // 74: hopgate.admin.v1.Rollout.update_time:type_name -> google.protobuf.Timestamp
+	62,  // 75: hopgate.admin.v1.Rollout.objects:type_name -> hopgate.admin.v1.StagedObject
+	61,  // 76: hopgate.admin.v1.Rollout.regions:type_name -> hopgate.admin.v1.RolloutRegion
+	84,  // 77: hopgate.admin.v1.RolloutStep.admit_time:type_name -> google.protobuf.Timestamp
+	84,  // 78: hopgate.admin.v1.RolloutStep.converge_time:type_name -> google.protobuf.Timestamp
+	61,  // 79: hopgate.admin.v1.RolloutStep.regions:type_name -> hopgate.admin.v1.RolloutRegion
+	84,  // 80: hopgate.admin.v1.StagedObject.create_time:type_name -> google.protobuf.Timestamp
+	59,  // 81: hopgate.admin.v1.ListRolloutsResponse.rollouts:type_name -> hopgate.admin.v1.Rollout
+	70,  // 82: hopgate.admin.v1.CreateJoinTokenResponse.info:type_name -> hopgate.admin.v1.JoinToken
+	84,  // 83: hopgate.admin.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	84,  // 84: hopgate.admin.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	70,  // 85: hopgate.admin.v1.ListJoinTokensResponse.tokens:type_name -> hopgate.admin.v1.JoinToken
+	0,   // 86: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 87: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
+	5,   // 88: hopgate.admin.v1.AdminService.PutServer:input_type -> hopgate.admin.v1.PutServerRequest
+	6,   // 89: hopgate.admin.v1.AdminService.UpdateServer:input_type -> hopgate.admin.v1.UpdateServerRequest
+	29,  // 90: hopgate.admin.v1.AdminService.DeleteServer:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 91: hopgate.admin.v1.AdminService.GetApiKey:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 92: hopgate.admin.v1.AdminService.ListApiKeys:input_type -> hopgate.admin.v1.ListRequest
+	7,   // 93: hopgate.admin.v1.AdminService.PutApiKey:input_type -> hopgate.admin.v1.PutApiKeyRequest
+	8,   // 94: hopgate.admin.v1.AdminService.UpdateApiKey:input_type -> hopgate.admin.v1.UpdateApiKeyRequest
+	29,  // 95: hopgate.admin.v1.AdminService.DeleteApiKey:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 96: hopgate.admin.v1.AdminService.GetSettings:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 97: hopgate.admin.v1.AdminService.ListSettings:input_type -> hopgate.admin.v1.ListRequest
+	9,   // 98: hopgate.admin.v1.AdminService.PutSettings:input_type -> hopgate.admin.v1.PutSettingsRequest
+	10,  // 99: hopgate.admin.v1.AdminService.UpdateSettings:input_type -> hopgate.admin.v1.UpdateSettingsRequest
+	29,  // 100: hopgate.admin.v1.AdminService.DeleteSettings:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 101: hopgate.admin.v1.AdminService.GetIngress:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 102: hopgate.admin.v1.AdminService.ListIngresses:input_type -> hopgate.admin.v1.ListRequest
+	12,  // 103: hopgate.admin.v1.AdminService.PutIngress:input_type -> hopgate.admin.v1.PutIngressRequest
+	13,  // 104: hopgate.admin.v1.AdminService.UpdateIngress:input_type -> hopgate.admin.v1.UpdateIngressRequest
+	29,  // 105: hopgate.admin.v1.AdminService.DeleteIngress:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 106: hopgate.admin.v1.AdminService.GetTeam:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 107: hopgate.admin.v1.AdminService.ListTeams:input_type -> hopgate.admin.v1.ListRequest
+	15,  // 108: hopgate.admin.v1.AdminService.PutTeam:input_type -> hopgate.admin.v1.PutTeamRequest
+	16,  // 109: hopgate.admin.v1.AdminService.UpdateTeam:input_type -> hopgate.admin.v1.UpdateTeamRequest
+	29,  // 110: hopgate.admin.v1.AdminService.DeleteTeam:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 111: hopgate.admin.v1.AdminService.GetIdentityProvider:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 112: hopgate.admin.v1.AdminService.ListIdentityProviders:input_type -> hopgate.admin.v1.ListRequest
+	18,  // 113: hopgate.admin.v1.AdminService.PutIdentityProvider:input_type -> hopgate.admin.v1.PutIdentityProviderRequest
+	19,  // 114: hopgate.admin.v1.AdminService.UpdateIdentityProvider:input_type -> hopgate.admin.v1.UpdateIdentityProviderRequest
+	29,  // 115: hopgate.admin.v1.AdminService.DeleteIdentityProvider:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 116: hopgate.admin.v1.AdminService.GetSecret:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 117: hopgate.admin.v1.AdminService.ListSecrets:input_type -> hopgate.admin.v1.ListRequest
+	21,  // 118: hopgate.admin.v1.AdminService.PutSecret:input_type -> hopgate.admin.v1.PutSecretRequest
+	22,  // 119: hopgate.admin.v1.AdminService.UpdateSecret:input_type -> hopgate.admin.v1.UpdateSecretRequest
+	29,  // 120: hopgate.admin.v1.AdminService.DeleteSecret:input_type -> hopgate.admin.v1.DeleteRequest
+	0,   // 121: hopgate.admin.v1.AdminService.GetToolset:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 122: hopgate.admin.v1.AdminService.ListToolsets:input_type -> hopgate.admin.v1.ListRequest
+	24,  // 123: hopgate.admin.v1.AdminService.PutToolset:input_type -> hopgate.admin.v1.PutToolsetRequest
+	25,  // 124: hopgate.admin.v1.AdminService.UpdateToolset:input_type -> hopgate.admin.v1.UpdateToolsetRequest
+	29,  // 125: hopgate.admin.v1.AdminService.DeleteToolset:input_type -> hopgate.admin.v1.DeleteRequest
+	33,  // 126: hopgate.admin.v1.AdminService.CreateChange:input_type -> hopgate.admin.v1.CreateChangeRequest
+	37,  // 127: hopgate.admin.v1.AdminService.GetChange:input_type -> hopgate.admin.v1.GetChangeRequest
+	1,   // 128: hopgate.admin.v1.AdminService.ListChanges:input_type -> hopgate.admin.v1.ListRequest
+	35,  // 129: hopgate.admin.v1.AdminService.DiffChanges:input_type -> hopgate.admin.v1.DiffChangesRequest
+	34,  // 130: hopgate.admin.v1.AdminService.RevertChange:input_type -> hopgate.admin.v1.RevertChangeRequest
+	0,   // 131: hopgate.admin.v1.AdminService.GetOverlay:input_type -> hopgate.admin.v1.GetRequest
+	1,   // 132: hopgate.admin.v1.AdminService.ListOverlays:input_type -> hopgate.admin.v1.ListRequest
+	27,  // 133: hopgate.admin.v1.AdminService.PutOverlay:input_type -> hopgate.admin.v1.PutOverlayRequest
+	28,  // 134: hopgate.admin.v1.AdminService.UpdateOverlay:input_type -> hopgate.admin.v1.UpdateOverlayRequest
+	29,  // 135: hopgate.admin.v1.AdminService.DeleteOverlay:input_type -> hopgate.admin.v1.DeleteRequest
+	54,  // 136: hopgate.admin.v1.AdminService.ExplainObject:input_type -> hopgate.admin.v1.ExplainObjectRequest
+	63,  // 137: hopgate.admin.v1.AdminService.GetRollout:input_type -> hopgate.admin.v1.GetRolloutRequest
+	1,   // 138: hopgate.admin.v1.AdminService.ListRollouts:input_type -> hopgate.admin.v1.ListRequest
+	65,  // 139: hopgate.admin.v1.AdminService.PauseRollout:input_type -> hopgate.admin.v1.PauseRolloutRequest
+	66,  // 140: hopgate.admin.v1.AdminService.ResumeRollout:input_type -> hopgate.admin.v1.ResumeRolloutRequest
+	67,  // 141: hopgate.admin.v1.AdminService.AbortRollout:input_type -> hopgate.admin.v1.AbortRolloutRequest
+	68,  // 142: hopgate.admin.v1.AdminService.CreateJoinToken:input_type -> hopgate.admin.v1.CreateJoinTokenRequest
+	1,   // 143: hopgate.admin.v1.AdminService.ListJoinTokens:input_type -> hopgate.admin.v1.ListRequest
+	72,  // 144: hopgate.admin.v1.AdminService.DeleteJoinToken:input_type -> hopgate.admin.v1.DeleteJoinTokenRequest
+	73,  // 145: hopgate.admin.v1.AdminService.RevokeNode:input_type -> hopgate.admin.v1.RevokeNodeRequest
+	1,   // 146: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
+	51,  // 147: hopgate.admin.v1.AdminService.WatchEvents:input_type -> hopgate.admin.v1.WatchEventsRequest
+	49,  // 148: hopgate.admin.v1.AdminService.ConfirmRemovals:input_type -> hopgate.admin.v1.ConfirmRemovalsRequest
+	47,  // 149: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
+	74,  // 150: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
+	2,   // 151: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
+	74,  // 152: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
+	74,  // 153: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
+	30,  // 154: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
+	75,  // 155: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
+	3,   // 156: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
+	75,  // 157: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
+	75,  // 158: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
+	30,  // 159: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
+	76,  // 160: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
+	4,   // 161: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
+	76,  // 162: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
+	76,  // 163: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
+	30,  // 164: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
+	78,  // 165: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
+	11,  // 166: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
+	78,  // 167: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
+	78,  // 168: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
+	30,  // 169: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
+	79,  // 170: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
+	14,  // 171: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
+	79,  // 172: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
+	79,  // 173: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
+	30,  // 174: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
+	80,  // 175: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	17,  // 176: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
+	80,  // 177: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	80,  // 178: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	30,  // 179: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
+	81,  // 180: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
+	20,  // 181: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
+	81,  // 182: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
+	81,  // 183: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
+	30,  // 184: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
+	82,  // 185: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
+	23,  // 186: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
+	82,  // 187: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
+	82,  // 188: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
+	30,  // 189: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
+	38,  // 190: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
+	38,  // 191: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
+	42,  // 192: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
+	36,  // 193: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
+	38,  // 194: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
+	83,  // 195: hopgate.admin.v1.AdminService.GetOverlay:output_type -> hopgate.config.v1.Overlay
+	26,  // 196: hopgate.admin.v1.AdminService.ListOverlays:output_type -> hopgate.admin.v1.ListOverlaysResponse
+	83,  // 197: hopgate.admin.v1.AdminService.PutOverlay:output_type -> hopgate.config.v1.Overlay
+	83,  // 198: hopgate.admin.v1.AdminService.UpdateOverlay:output_type -> hopgate.config.v1.Overlay
+	30,  // 199: hopgate.admin.v1.AdminService.DeleteOverlay:output_type -> hopgate.admin.v1.DeleteResponse
+	55,  // 200: hopgate.admin.v1.AdminService.ExplainObject:output_type -> hopgate.admin.v1.ExplainObjectResponse
+	59,  // 201: hopgate.admin.v1.AdminService.GetRollout:output_type -> hopgate.admin.v1.Rollout
+	64,  // 202: hopgate.admin.v1.AdminService.ListRollouts:output_type -> hopgate.admin.v1.ListRolloutsResponse
+	59,  // 203: hopgate.admin.v1.AdminService.PauseRollout:output_type -> hopgate.admin.v1.Rollout
+	59,  // 204: hopgate.admin.v1.AdminService.ResumeRollout:output_type -> hopgate.admin.v1.Rollout
+	59,  // 205: hopgate.admin.v1.AdminService.AbortRollout:output_type -> hopgate.admin.v1.Rollout
+	69,  // 206: hopgate.admin.v1.AdminService.CreateJoinToken:output_type -> hopgate.admin.v1.CreateJoinTokenResponse
+	71,  // 207: hopgate.admin.v1.AdminService.ListJoinTokens:output_type -> hopgate.admin.v1.ListJoinTokensResponse
+	30,  // 208: hopgate.admin.v1.AdminService.DeleteJoinToken:output_type -> hopgate.admin.v1.DeleteResponse
+	30,  // 209: hopgate.admin.v1.AdminService.RevokeNode:output_type -> hopgate.admin.v1.DeleteResponse
+	43,  // 210: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
+	52,  // 211: hopgate.admin.v1.AdminService.WatchEvents:output_type -> hopgate.admin.v1.WatchEventsResponse
+	50,  // 212: hopgate.admin.v1.AdminService.ConfirmRemovals:output_type -> hopgate.admin.v1.ConfirmRemovalsResponse
+	48,  // 213: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
+	150, // [150:214] is the sub-list for method output_type
+	86,  // [86:150] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_admin_v1_admin_proto_init() }
@@ -4675,7 +6816,7 @@ func file_hopgate_admin_v1_admin_proto_init() {
 	if File_hopgate_admin_v1_admin_proto != nil {
 		return
 	}
-	file_hopgate_admin_v1_admin_proto_msgTypes[28].OneofWrappers = []any{
+	file_hopgate_admin_v1_admin_proto_msgTypes[31].OneofWrappers = []any{
 		(*Object_Server)(nil),
 		(*Object_Apikey)(nil),
 		(*Object_Settings)(nil),
@@ -4684,8 +6825,9 @@ func file_hopgate_admin_v1_admin_proto_init() {
 		(*Object_Identityprovider)(nil),
 		(*Object_Secret)(nil),
 		(*Object_Toolset)(nil),
+		(*Object_Overlay)(nil),
 	}
-	file_hopgate_admin_v1_admin_proto_msgTypes[49].OneofWrappers = []any{
+	file_hopgate_admin_v1_admin_proto_msgTypes[52].OneofWrappers = []any{
 		(*WatchEventsResponse_Change)(nil),
 		(*WatchEventsResponse_Node)(nil),
 		(*WatchEventsResponse_Missed)(nil),
@@ -4696,7 +6838,7 @@ func file_hopgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_admin_v1_admin_proto_rawDesc), len(file_hopgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -70,6 +70,21 @@ const (
 	AdminService_ListChanges_FullMethodName            = "/hopgate.admin.v1.AdminService/ListChanges"
 	AdminService_DiffChanges_FullMethodName            = "/hopgate.admin.v1.AdminService/DiffChanges"
 	AdminService_RevertChange_FullMethodName           = "/hopgate.admin.v1.AdminService/RevertChange"
+	AdminService_GetOverlay_FullMethodName             = "/hopgate.admin.v1.AdminService/GetOverlay"
+	AdminService_ListOverlays_FullMethodName           = "/hopgate.admin.v1.AdminService/ListOverlays"
+	AdminService_PutOverlay_FullMethodName             = "/hopgate.admin.v1.AdminService/PutOverlay"
+	AdminService_UpdateOverlay_FullMethodName          = "/hopgate.admin.v1.AdminService/UpdateOverlay"
+	AdminService_DeleteOverlay_FullMethodName          = "/hopgate.admin.v1.AdminService/DeleteOverlay"
+	AdminService_ExplainObject_FullMethodName          = "/hopgate.admin.v1.AdminService/ExplainObject"
+	AdminService_GetRollout_FullMethodName             = "/hopgate.admin.v1.AdminService/GetRollout"
+	AdminService_ListRollouts_FullMethodName           = "/hopgate.admin.v1.AdminService/ListRollouts"
+	AdminService_PauseRollout_FullMethodName           = "/hopgate.admin.v1.AdminService/PauseRollout"
+	AdminService_ResumeRollout_FullMethodName          = "/hopgate.admin.v1.AdminService/ResumeRollout"
+	AdminService_AbortRollout_FullMethodName           = "/hopgate.admin.v1.AdminService/AbortRollout"
+	AdminService_CreateJoinToken_FullMethodName        = "/hopgate.admin.v1.AdminService/CreateJoinToken"
+	AdminService_ListJoinTokens_FullMethodName         = "/hopgate.admin.v1.AdminService/ListJoinTokens"
+	AdminService_DeleteJoinToken_FullMethodName        = "/hopgate.admin.v1.AdminService/DeleteJoinToken"
+	AdminService_RevokeNode_FullMethodName             = "/hopgate.admin.v1.AdminService/RevokeNode"
 	AdminService_ListNodes_FullMethodName              = "/hopgate.admin.v1.AdminService/ListNodes"
 	AdminService_WatchEvents_FullMethodName            = "/hopgate.admin.v1.AdminService/WatchEvents"
 	AdminService_ConfirmRemovals_FullMethodName        = "/hopgate.admin.v1.AdminService/ConfirmRemovals"
@@ -173,6 +188,36 @@ type AdminServiceClient interface {
 	// RevertChange makes a new change that undoes an earlier one: the objects it touched are as they were before it, and no others. It is
 	// ABORTED (HTTP 412) with their names when some of them were changed since, unless forced.
 	RevertChange(ctx context.Context, in *RevertChangeRequest, opts ...grpc.CallOption) (*Change, error)
+	// GetOverlay returns one overlay.
+	GetOverlay(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Overlay, error)
+	// ListOverlays pages through all of them in name order.
+	ListOverlays(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListOverlaysResponse, error)
+	// PutOverlay creates or replaces an overlay.
+	PutOverlay(ctx context.Context, in *PutOverlayRequest, opts ...grpc.CallOption) (*v1.Overlay, error)
+	// UpdateOverlay changes the masked fields of an overlay; without a mask, those that are set.
+	UpdateOverlay(ctx context.Context, in *UpdateOverlayRequest, opts ...grpc.CallOption) (*v1.Overlay, error)
+	// DeleteOverlay removes an overlay.
+	DeleteOverlay(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// ExplainObject says what a data plane of a region and group makes of an object, and which overlays did it.
+	ExplainObject(ctx context.Context, in *ExplainObjectRequest, opts ...grpc.CallOption) (*ExplainObjectResponse, error)
+	// GetRollout returns how far a staged change is.
+	GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// ListRollouts returns the staged changes, newest first: those under way and the last that ended.
+	ListRollouts(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error)
+	// PauseRollout keeps a staged change where it is.
+	PauseRollout(ctx context.Context, in *PauseRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// ResumeRollout lets a paused change go on.
+	ResumeRollout(ctx context.Context, in *ResumeRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// AbortRollout ends a staged change: what it changed is as before, everywhere.
+	AbortRollout(ctx context.Context, in *AbortRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// CreateJoinToken makes a token with which data planes get a certificate. It is told once.
+	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
+	// ListJoinTokens returns the tokens that are still good, without what is secret in them.
+	ListJoinTokens(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListJoinTokensResponse, error)
+	// DeleteJoinToken makes a token worthless. Certificates that it led to stay.
+	DeleteJoinToken(ctx context.Context, in *DeleteJoinTokenRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// RevokeNode shuts a data plane out: its streams end, and every certificate it has is worthless from now on.
+	RevokeNode(ctx context.Context, in *RevokeNodeRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	// WatchEvents tells of changes and of how the data planes take them, as they happen, until the caller ends the call. Its REST face sends
@@ -642,6 +687,156 @@ func (c *adminServiceClient) RevertChange(ctx context.Context, in *RevertChangeR
 	return out, nil
 }
 
+func (c *adminServiceClient) GetOverlay(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*v1.Overlay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Overlay)
+	err := c.cc.Invoke(ctx, AdminService_GetOverlay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListOverlays(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListOverlaysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOverlaysResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListOverlays_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PutOverlay(ctx context.Context, in *PutOverlayRequest, opts ...grpc.CallOption) (*v1.Overlay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Overlay)
+	err := c.cc.Invoke(ctx, AdminService_PutOverlay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateOverlay(ctx context.Context, in *UpdateOverlayRequest, opts ...grpc.CallOption) (*v1.Overlay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Overlay)
+	err := c.cc.Invoke(ctx, AdminService_UpdateOverlay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteOverlay(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteOverlay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ExplainObject(ctx context.Context, in *ExplainObjectRequest, opts ...grpc.CallOption) (*ExplainObjectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainObjectResponse)
+	err := c.cc.Invoke(ctx, AdminService_ExplainObject_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, AdminService_GetRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListRollouts(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRolloutsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListRollouts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PauseRollout(ctx context.Context, in *PauseRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, AdminService_PauseRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ResumeRollout(ctx context.Context, in *ResumeRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, AdminService_ResumeRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) AbortRollout(ctx context.Context, in *AbortRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, AdminService_AbortRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateJoinTokenResponse)
+	err := c.cc.Invoke(ctx, AdminService_CreateJoinToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListJoinTokens(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListJoinTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListJoinTokensResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListJoinTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteJoinToken(ctx context.Context, in *DeleteJoinTokenRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteJoinToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RevokeNode(ctx context.Context, in *RevokeNodeRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, AdminService_RevokeNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNodesResponse)
@@ -788,6 +983,36 @@ type AdminServiceServer interface {
 	// RevertChange makes a new change that undoes an earlier one: the objects it touched are as they were before it, and no others. It is
 	// ABORTED (HTTP 412) with their names when some of them were changed since, unless forced.
 	RevertChange(context.Context, *RevertChangeRequest) (*Change, error)
+	// GetOverlay returns one overlay.
+	GetOverlay(context.Context, *GetRequest) (*v1.Overlay, error)
+	// ListOverlays pages through all of them in name order.
+	ListOverlays(context.Context, *ListRequest) (*ListOverlaysResponse, error)
+	// PutOverlay creates or replaces an overlay.
+	PutOverlay(context.Context, *PutOverlayRequest) (*v1.Overlay, error)
+	// UpdateOverlay changes the masked fields of an overlay; without a mask, those that are set.
+	UpdateOverlay(context.Context, *UpdateOverlayRequest) (*v1.Overlay, error)
+	// DeleteOverlay removes an overlay.
+	DeleteOverlay(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// ExplainObject says what a data plane of a region and group makes of an object, and which overlays did it.
+	ExplainObject(context.Context, *ExplainObjectRequest) (*ExplainObjectResponse, error)
+	// GetRollout returns how far a staged change is.
+	GetRollout(context.Context, *GetRolloutRequest) (*Rollout, error)
+	// ListRollouts returns the staged changes, newest first: those under way and the last that ended.
+	ListRollouts(context.Context, *ListRequest) (*ListRolloutsResponse, error)
+	// PauseRollout keeps a staged change where it is.
+	PauseRollout(context.Context, *PauseRolloutRequest) (*Rollout, error)
+	// ResumeRollout lets a paused change go on.
+	ResumeRollout(context.Context, *ResumeRolloutRequest) (*Rollout, error)
+	// AbortRollout ends a staged change: what it changed is as before, everywhere.
+	AbortRollout(context.Context, *AbortRolloutRequest) (*Rollout, error)
+	// CreateJoinToken makes a token with which data planes get a certificate. It is told once.
+	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
+	// ListJoinTokens returns the tokens that are still good, without what is secret in them.
+	ListJoinTokens(context.Context, *ListRequest) (*ListJoinTokensResponse, error)
+	// DeleteJoinToken makes a token worthless. Certificates that it led to stay.
+	DeleteJoinToken(context.Context, *DeleteJoinTokenRequest) (*DeleteResponse, error)
+	// RevokeNode shuts a data plane out: its streams end, and every certificate it has is worthless from now on.
+	RevokeNode(context.Context, *RevokeNodeRequest) (*DeleteResponse, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error)
 	// WatchEvents tells of changes and of how the data planes take them, as they happen, until the caller ends the call. Its REST face sends
@@ -941,6 +1166,51 @@ func (UnimplementedAdminServiceServer) DiffChanges(context.Context, *DiffChanges
 }
 func (UnimplementedAdminServiceServer) RevertChange(context.Context, *RevertChangeRequest) (*Change, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevertChange not implemented")
+}
+func (UnimplementedAdminServiceServer) GetOverlay(context.Context, *GetRequest) (*v1.Overlay, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOverlay not implemented")
+}
+func (UnimplementedAdminServiceServer) ListOverlays(context.Context, *ListRequest) (*ListOverlaysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOverlays not implemented")
+}
+func (UnimplementedAdminServiceServer) PutOverlay(context.Context, *PutOverlayRequest) (*v1.Overlay, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutOverlay not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateOverlay(context.Context, *UpdateOverlayRequest) (*v1.Overlay, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateOverlay not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteOverlay(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteOverlay not implemented")
+}
+func (UnimplementedAdminServiceServer) ExplainObject(context.Context, *ExplainObjectRequest) (*ExplainObjectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainObject not implemented")
+}
+func (UnimplementedAdminServiceServer) GetRollout(context.Context, *GetRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRollout not implemented")
+}
+func (UnimplementedAdminServiceServer) ListRollouts(context.Context, *ListRequest) (*ListRolloutsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRollouts not implemented")
+}
+func (UnimplementedAdminServiceServer) PauseRollout(context.Context, *PauseRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseRollout not implemented")
+}
+func (UnimplementedAdminServiceServer) ResumeRollout(context.Context, *ResumeRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeRollout not implemented")
+}
+func (UnimplementedAdminServiceServer) AbortRollout(context.Context, *AbortRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbortRollout not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateJoinToken not implemented")
+}
+func (UnimplementedAdminServiceServer) ListJoinTokens(context.Context, *ListRequest) (*ListJoinTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListJoinTokens not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteJoinToken(context.Context, *DeleteJoinTokenRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteJoinToken not implemented")
+}
+func (UnimplementedAdminServiceServer) RevokeNode(context.Context, *RevokeNodeRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeNode not implemented")
 }
 func (UnimplementedAdminServiceServer) ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
@@ -1785,6 +2055,276 @@ func _AdminService_RevertChange_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetOverlay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetOverlay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetOverlay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetOverlay(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListOverlays_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListOverlays(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListOverlays_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListOverlays(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PutOverlay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutOverlayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PutOverlay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PutOverlay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PutOverlay(ctx, req.(*PutOverlayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateOverlay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateOverlayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateOverlay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateOverlay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateOverlay(ctx, req.(*UpdateOverlayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteOverlay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteOverlay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteOverlay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteOverlay(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ExplainObject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainObjectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ExplainObject(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ExplainObject_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ExplainObject(ctx, req.(*ExplainObjectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetRollout(ctx, req.(*GetRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListRollouts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListRollouts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListRollouts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListRollouts(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PauseRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PauseRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PauseRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PauseRollout(ctx, req.(*PauseRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ResumeRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ResumeRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ResumeRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ResumeRollout(ctx, req.(*ResumeRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_AbortRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).AbortRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_AbortRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).AbortRollout(ctx, req.(*AbortRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateJoinToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateJoinTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateJoinToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateJoinToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateJoinToken(ctx, req.(*CreateJoinTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListJoinTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListJoinTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListJoinTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListJoinTokens(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteJoinToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteJoinTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteJoinToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteJoinToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteJoinToken(ctx, req.(*DeleteJoinTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RevokeNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RevokeNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RevokeNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RevokeNode(ctx, req.(*RevokeNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListNodes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRequest)
 	if err := dec(in); err != nil {
@@ -2036,6 +2576,66 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevertChange",
 			Handler:    _AdminService_RevertChange_Handler,
+		},
+		{
+			MethodName: "GetOverlay",
+			Handler:    _AdminService_GetOverlay_Handler,
+		},
+		{
+			MethodName: "ListOverlays",
+			Handler:    _AdminService_ListOverlays_Handler,
+		},
+		{
+			MethodName: "PutOverlay",
+			Handler:    _AdminService_PutOverlay_Handler,
+		},
+		{
+			MethodName: "UpdateOverlay",
+			Handler:    _AdminService_UpdateOverlay_Handler,
+		},
+		{
+			MethodName: "DeleteOverlay",
+			Handler:    _AdminService_DeleteOverlay_Handler,
+		},
+		{
+			MethodName: "ExplainObject",
+			Handler:    _AdminService_ExplainObject_Handler,
+		},
+		{
+			MethodName: "GetRollout",
+			Handler:    _AdminService_GetRollout_Handler,
+		},
+		{
+			MethodName: "ListRollouts",
+			Handler:    _AdminService_ListRollouts_Handler,
+		},
+		{
+			MethodName: "PauseRollout",
+			Handler:    _AdminService_PauseRollout_Handler,
+		},
+		{
+			MethodName: "ResumeRollout",
+			Handler:    _AdminService_ResumeRollout_Handler,
+		},
+		{
+			MethodName: "AbortRollout",
+			Handler:    _AdminService_AbortRollout_Handler,
+		},
+		{
+			MethodName: "CreateJoinToken",
+			Handler:    _AdminService_CreateJoinToken_Handler,
+		},
+		{
+			MethodName: "ListJoinTokens",
+			Handler:    _AdminService_ListJoinTokens_Handler,
+		},
+		{
+			MethodName: "DeleteJoinToken",
+			Handler:    _AdminService_DeleteJoinToken_Handler,
+		},
+		{
+			MethodName: "RevokeNode",
+			Handler:    _AdminService_RevokeNode_Handler,
 		},
 		{
 			MethodName: "ListNodes",

@@ -2526,6 +2526,419 @@ func (x *Tracing) GetSampleRatio() string {
 	return ""
 }
 
+// Overlay changes parts of another object for the data planes of a region, a group, or a group in a region. Of several, the more specific
+// wins: region and group over group, group over region.
+type Overlay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among overlays: [a-z][a-z0-9_-]{0,62}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Free labels for people and scripts; at most 32.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the operator wants.
+	Spec *OverlaySpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Set by the control plane; ignored on input but for etag.
+	Meta *ObjectMeta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// What the fleet says about it; output only.
+	Status        *ObjectStatus `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Overlay) Reset() {
+	*x = Overlay{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Overlay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Overlay) ProtoMessage() {}
+
+func (x *Overlay) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Overlay.ProtoReflect.Descriptor instead.
+func (*Overlay) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Overlay) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Overlay) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Overlay) GetSpec() *OverlaySpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Overlay) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Overlay) GetStatus() *ObjectStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// OverlaySpec says what changes, and where.
+type OverlaySpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of the object that it changes, in lower case: server, toolset, ingress or settings.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Name of that object.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// Data planes of this region; empty: of any.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// Data planes of this group; empty: of any. Region or group is needed.
+	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// Fields to unset before the patch, for example spec.limits. At most 64.
+	Clear []string `protobuf:"bytes,5,rep,name=clear,proto3" json:"clear,omitempty"`
+	// What is set in it replaces what the object has: fields of messages one by one, lists and maps as a whole.
+	//
+	// Types that are valid to be assigned to Patch:
+	//
+	//	*OverlaySpec_Server
+	//	*OverlaySpec_Toolset
+	//	*OverlaySpec_Ingress
+	//	*OverlaySpec_Settings
+	Patch         isOverlaySpec_Patch `protobuf_oneof:"patch"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OverlaySpec) Reset() {
+	*x = OverlaySpec{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OverlaySpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OverlaySpec) ProtoMessage() {}
+
+func (x *OverlaySpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OverlaySpec.ProtoReflect.Descriptor instead.
+func (*OverlaySpec) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *OverlaySpec) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *OverlaySpec) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *OverlaySpec) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *OverlaySpec) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *OverlaySpec) GetClear() []string {
+	if x != nil {
+		return x.Clear
+	}
+	return nil
+}
+
+func (x *OverlaySpec) GetPatch() isOverlaySpec_Patch {
+	if x != nil {
+		return x.Patch
+	}
+	return nil
+}
+
+func (x *OverlaySpec) GetServer() *ServerSpec {
+	if x != nil {
+		if x, ok := x.Patch.(*OverlaySpec_Server); ok {
+			return x.Server
+		}
+	}
+	return nil
+}
+
+func (x *OverlaySpec) GetToolset() *ToolsetSpec {
+	if x != nil {
+		if x, ok := x.Patch.(*OverlaySpec_Toolset); ok {
+			return x.Toolset
+		}
+	}
+	return nil
+}
+
+func (x *OverlaySpec) GetIngress() *IngressSpec {
+	if x != nil {
+		if x, ok := x.Patch.(*OverlaySpec_Ingress); ok {
+			return x.Ingress
+		}
+	}
+	return nil
+}
+
+func (x *OverlaySpec) GetSettings() *SettingsSpec {
+	if x != nil {
+		if x, ok := x.Patch.(*OverlaySpec_Settings); ok {
+			return x.Settings
+		}
+	}
+	return nil
+}
+
+type isOverlaySpec_Patch interface {
+	isOverlaySpec_Patch()
+}
+
+type OverlaySpec_Server struct {
+	// Of a server.
+	Server *ServerSpec `protobuf:"bytes,6,opt,name=server,proto3,oneof"`
+}
+
+type OverlaySpec_Toolset struct {
+	// Of a toolset.
+	Toolset *ToolsetSpec `protobuf:"bytes,7,opt,name=toolset,proto3,oneof"`
+}
+
+type OverlaySpec_Ingress struct {
+	// Of an ingress.
+	Ingress *IngressSpec `protobuf:"bytes,8,opt,name=ingress,proto3,oneof"`
+}
+
+type OverlaySpec_Settings struct {
+	// Of the settings.
+	Settings *SettingsSpec `protobuf:"bytes,9,opt,name=settings,proto3,oneof"`
+}
+
+func (*OverlaySpec_Server) isOverlaySpec_Patch() {}
+
+func (*OverlaySpec_Toolset) isOverlaySpec_Patch() {}
+
+func (*OverlaySpec_Ingress) isOverlaySpec_Patch() {}
+
+func (*OverlaySpec_Settings) isOverlaySpec_Patch() {}
+
+// Node is internal: what the control plane keeps of a data plane that joined with a token or was revoked.
+type Node struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Region it joined for.
+	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// Group it joined for.
+	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// Id of the token it last joined with.
+	Token string `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// It is shut out.
+	Revoked bool `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Certificates made before are worthless; absent: none are.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// It is a region's relay.
+	Relay         bool `protobuf:"varint,7,opt,name=relay,proto3" json:"relay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Node) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Node) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Node) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Node) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Node) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *Node) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *Node) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
+// Authority is internal: who signs the certificates of data planes.
+type Authority struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// default.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Certificates in DER, newest first; the first one signs.
+	Certificates [][]byte `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Key of the first one in PKCS #8.
+	Key           []byte `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authority) Reset() {
+	*x = Authority{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authority) ProtoMessage() {}
+
+func (x *Authority) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authority.ProtoReflect.Descriptor instead.
+func (*Authority) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Authority) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Authority) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *Authority) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 // SealingRing is internal: the keys that seal what clients carry for us (session ids). Operators never write one.
 type SealingRing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2539,7 +2952,7 @@ type SealingRing struct {
 
 func (x *SealingRing) Reset() {
 	*x = SealingRing{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2964,7 @@ func (x *SealingRing) String() string {
 func (*SealingRing) ProtoMessage() {}
 
 func (x *SealingRing) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2977,7 @@ func (x *SealingRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealingRing.ProtoReflect.Descriptor instead.
 func (*SealingRing) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SealingRing) GetName() string {
@@ -2598,7 +3011,7 @@ type SealingKey struct {
 
 func (x *SealingKey) Reset() {
 	*x = SealingKey{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +3023,7 @@ func (x *SealingKey) String() string {
 func (*SealingKey) ProtoMessage() {}
 
 func (x *SealingKey) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +3036,7 @@ func (x *SealingKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealingKey.ProtoReflect.Descriptor instead.
 func (*SealingKey) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SealingKey) GetId() uint32 {
@@ -2679,7 +3092,7 @@ type ObjectMeta struct {
 
 func (x *ObjectMeta) Reset() {
 	*x = ObjectMeta{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2691,7 +3104,7 @@ func (x *ObjectMeta) String() string {
 func (*ObjectMeta) ProtoMessage() {}
 
 func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2704,7 +3117,7 @@ func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectMeta.ProtoReflect.Descriptor instead.
 func (*ObjectMeta) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ObjectMeta) GetEtag() string {
@@ -2775,14 +3188,16 @@ type ObjectStatus struct {
 	// Connected data planes that haven't answered yet.
 	Pending int32 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`
 	// One entry per different refusal or warning, at most ten.
-	Refusals      []*Refusal `protobuf:"bytes,5,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Refusals []*Refusal `protobuf:"bytes,5,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	// Data planes that don't get it, because their version doesn't understand all of it.
+	Unsupported   int32 `protobuf:"varint,6,opt,name=unsupported,proto3" json:"unsupported,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ObjectStatus) Reset() {
 	*x = ObjectStatus{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3209,7 @@ func (x *ObjectStatus) String() string {
 func (*ObjectStatus) ProtoMessage() {}
 
 func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3222,7 @@ func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectStatus.ProtoReflect.Descriptor instead.
 func (*ObjectStatus) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ObjectStatus) GetApplied() int32 {
@@ -2845,6 +3260,13 @@ func (x *ObjectStatus) GetRefusals() []*Refusal {
 	return nil
 }
 
+func (x *ObjectStatus) GetUnsupported() int32 {
+	if x != nil {
+		return x.Unsupported
+	}
+	return 0
+}
+
 // Refusal is one reason why data planes refused or warned about an object.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2864,7 +3286,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3298,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3311,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Refusal) GetNode() string {
@@ -3160,7 +3582,40 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x05depth\x18\x04 \x01(\x05R\x05depth\x122\n" +
 	"\x15streams_per_principal\x18\x05 \x01(\x05R\x13streamsPerPrincipal\",\n" +
 	"\aTracing\x12!\n" +
-	"\fsample_ratio\x18\x01 \x01(\tR\vsampleRatio\"T\n" +
+	"\fsample_ratio\x18\x01 \x01(\tR\vsampleRatio\"\xb8\x02\n" +
+	"\aOverlay\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12>\n" +
+	"\x06labels\x18\x02 \x03(\v2&.hopgate.config.v1.Overlay.LabelsEntryR\x06labels\x122\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1e.hopgate.config.v1.OverlaySpecR\x04spec\x121\n" +
+	"\x04meta\x18\x04 \x01(\v2\x1d.hopgate.config.v1.ObjectMetaR\x04meta\x127\n" +
+	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf6\x02\n" +
+	"\vOverlaySpec\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\x12\x14\n" +
+	"\x05clear\x18\x05 \x03(\tR\x05clear\x127\n" +
+	"\x06server\x18\x06 \x01(\v2\x1d.hopgate.config.v1.ServerSpecH\x00R\x06server\x12:\n" +
+	"\atoolset\x18\a \x01(\v2\x1e.hopgate.config.v1.ToolsetSpecH\x00R\atoolset\x12:\n" +
+	"\aingress\x18\b \x01(\v2\x1e.hopgate.config.v1.IngressSpecH\x00R\aingress\x12=\n" +
+	"\bsettings\x18\t \x01(\v2\x1f.hopgate.config.v1.SettingsSpecH\x00R\bsettingsB\a\n" +
+	"\x05patch\"\xc9\x01\n" +
+	"\x04Node\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\tR\x05token\x12\x18\n" +
+	"\arevoked\x18\x05 \x01(\bR\arevoked\x129\n" +
+	"\n" +
+	"not_before\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x14\n" +
+	"\x05relay\x18\a \x01(\bR\x05relay\"U\n" +
+	"\tAuthority\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\"\n" +
+	"\fcertificates\x18\x02 \x03(\fR\fcertificates\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\"T\n" +
 	"\vSealingRing\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04keys\x18\x02 \x03(\v2\x1d.hopgate.config.v1.SealingKeyR\x04keys\"\x8b\x01\n" +
@@ -3184,13 +3639,14 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"updateTime\x12\x16\n" +
 	"\x06change\x18\x06 \x01(\tR\x06change\x12\x14\n" +
 	"\x05owner\x18\a \x01(\tR\x05owner\x12\x10\n" +
-	"\x03set\x18\b \x01(\tR\x03set\"\xae\x01\n" +
+	"\x03set\x18\b \x01(\tR\x03set\"\xd0\x01\n" +
 	"\fObjectStatus\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x05R\aapplied\x12\x16\n" +
 	"\x06warned\x18\x02 \x01(\x05R\x06warned\x12\x1a\n" +
 	"\brejected\x18\x03 \x01(\x05R\brejected\x12\x18\n" +
 	"\apending\x18\x04 \x01(\x05R\apending\x126\n" +
-	"\brefusals\x18\x05 \x03(\v2\x1a.hopgate.config.v1.RefusalR\brefusals\"\x95\x01\n" +
+	"\brefusals\x18\x05 \x03(\v2\x1a.hopgate.config.v1.RefusalR\brefusals\x12 \n" +
+	"\vunsupported\x18\x06 \x01(\x05R\vunsupported\"\x95\x01\n" +
 	"\aRefusal\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x12\n" +
@@ -3210,7 +3666,7 @@ func file_hopgate_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_hopgate_config_v1_config_proto_rawDescData
 }
 
-var file_hopgate_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_hopgate_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_hopgate_config_v1_config_proto_goTypes = []any{
 	(*Server)(nil),                // 0: hopgate.config.v1.Server
 	(*ServerSpec)(nil),            // 1: hopgate.config.v1.ServerSpec
@@ -3242,26 +3698,31 @@ var file_hopgate_config_v1_config_proto_goTypes = []any{
 	(*SettingsSpec)(nil),          // 27: hopgate.config.v1.SettingsSpec
 	(*Limits)(nil),                // 28: hopgate.config.v1.Limits
 	(*Tracing)(nil),               // 29: hopgate.config.v1.Tracing
-	(*SealingRing)(nil),           // 30: hopgate.config.v1.SealingRing
-	(*SealingKey)(nil),            // 31: hopgate.config.v1.SealingKey
-	(*ObjectMeta)(nil),            // 32: hopgate.config.v1.ObjectMeta
-	(*ObjectStatus)(nil),          // 33: hopgate.config.v1.ObjectStatus
-	(*Refusal)(nil),               // 34: hopgate.config.v1.Refusal
-	nil,                           // 35: hopgate.config.v1.Server.LabelsEntry
-	nil,                           // 36: hopgate.config.v1.ApiKey.LabelsEntry
-	nil,                           // 37: hopgate.config.v1.Team.LabelsEntry
-	nil,                           // 38: hopgate.config.v1.Toolset.LabelsEntry
-	nil,                           // 39: hopgate.config.v1.Ingress.LabelsEntry
-	nil,                           // 40: hopgate.config.v1.IdentityProvider.LabelsEntry
-	nil,                           // 41: hopgate.config.v1.Secret.LabelsEntry
-	nil,                           // 42: hopgate.config.v1.Settings.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*Overlay)(nil),               // 30: hopgate.config.v1.Overlay
+	(*OverlaySpec)(nil),           // 31: hopgate.config.v1.OverlaySpec
+	(*Node)(nil),                  // 32: hopgate.config.v1.Node
+	(*Authority)(nil),             // 33: hopgate.config.v1.Authority
+	(*SealingRing)(nil),           // 34: hopgate.config.v1.SealingRing
+	(*SealingKey)(nil),            // 35: hopgate.config.v1.SealingKey
+	(*ObjectMeta)(nil),            // 36: hopgate.config.v1.ObjectMeta
+	(*ObjectStatus)(nil),          // 37: hopgate.config.v1.ObjectStatus
+	(*Refusal)(nil),               // 38: hopgate.config.v1.Refusal
+	nil,                           // 39: hopgate.config.v1.Server.LabelsEntry
+	nil,                           // 40: hopgate.config.v1.ApiKey.LabelsEntry
+	nil,                           // 41: hopgate.config.v1.Team.LabelsEntry
+	nil,                           // 42: hopgate.config.v1.Toolset.LabelsEntry
+	nil,                           // 43: hopgate.config.v1.Ingress.LabelsEntry
+	nil,                           // 44: hopgate.config.v1.IdentityProvider.LabelsEntry
+	nil,                           // 45: hopgate.config.v1.Secret.LabelsEntry
+	nil,                           // 46: hopgate.config.v1.Settings.LabelsEntry
+	nil,                           // 47: hopgate.config.v1.Overlay.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_hopgate_config_v1_config_proto_depIdxs = []int32{
-	35, // 0: hopgate.config.v1.Server.labels:type_name -> hopgate.config.v1.Server.LabelsEntry
+	39, // 0: hopgate.config.v1.Server.labels:type_name -> hopgate.config.v1.Server.LabelsEntry
 	1,  // 1: hopgate.config.v1.Server.spec:type_name -> hopgate.config.v1.ServerSpec
-	32, // 2: hopgate.config.v1.Server.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 3: hopgate.config.v1.Server.status:type_name -> hopgate.config.v1.ObjectStatus
+	36, // 2: hopgate.config.v1.Server.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 3: hopgate.config.v1.Server.status:type_name -> hopgate.config.v1.ObjectStatus
 	6,  // 4: hopgate.config.v1.ServerSpec.endpoints:type_name -> hopgate.config.v1.Endpoint
 	7,  // 5: hopgate.config.v1.ServerSpec.auth:type_name -> hopgate.config.v1.Auth
 	8,  // 6: hopgate.config.v1.ServerSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
@@ -3273,58 +3734,67 @@ var file_hopgate_config_v1_config_proto_depIdxs = []int32{
 	4,  // 12: hopgate.config.v1.ToolLimits.limits:type_name -> hopgate.config.v1.CallLimits
 	2,  // 13: hopgate.config.v1.Auth.value:type_name -> hopgate.config.v1.Value
 	9,  // 14: hopgate.config.v1.Auth.token_tls:type_name -> hopgate.config.v1.UpstreamTLS
-	36, // 15: hopgate.config.v1.ApiKey.labels:type_name -> hopgate.config.v1.ApiKey.LabelsEntry
+	40, // 15: hopgate.config.v1.ApiKey.labels:type_name -> hopgate.config.v1.ApiKey.LabelsEntry
 	11, // 16: hopgate.config.v1.ApiKey.spec:type_name -> hopgate.config.v1.ApiKeySpec
-	32, // 17: hopgate.config.v1.ApiKey.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 18: hopgate.config.v1.ApiKey.status:type_name -> hopgate.config.v1.ObjectStatus
+	36, // 17: hopgate.config.v1.ApiKey.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 18: hopgate.config.v1.ApiKey.status:type_name -> hopgate.config.v1.ObjectStatus
 	12, // 19: hopgate.config.v1.ApiKeySpec.tools:type_name -> hopgate.config.v1.ToolRule
 	4,  // 20: hopgate.config.v1.ApiKeySpec.limits:type_name -> hopgate.config.v1.CallLimits
 	13, // 21: hopgate.config.v1.ToolRule.parameters:type_name -> hopgate.config.v1.ParameterRule
-	37, // 22: hopgate.config.v1.Team.labels:type_name -> hopgate.config.v1.Team.LabelsEntry
+	41, // 22: hopgate.config.v1.Team.labels:type_name -> hopgate.config.v1.Team.LabelsEntry
 	15, // 23: hopgate.config.v1.Team.spec:type_name -> hopgate.config.v1.TeamSpec
-	32, // 24: hopgate.config.v1.Team.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 25: hopgate.config.v1.Team.status:type_name -> hopgate.config.v1.ObjectStatus
+	36, // 24: hopgate.config.v1.Team.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 25: hopgate.config.v1.Team.status:type_name -> hopgate.config.v1.ObjectStatus
 	12, // 26: hopgate.config.v1.TeamSpec.tools:type_name -> hopgate.config.v1.ToolRule
 	4,  // 27: hopgate.config.v1.TeamSpec.limits:type_name -> hopgate.config.v1.CallLimits
-	38, // 28: hopgate.config.v1.Toolset.labels:type_name -> hopgate.config.v1.Toolset.LabelsEntry
+	42, // 28: hopgate.config.v1.Toolset.labels:type_name -> hopgate.config.v1.Toolset.LabelsEntry
 	17, // 29: hopgate.config.v1.Toolset.spec:type_name -> hopgate.config.v1.ToolsetSpec
-	32, // 30: hopgate.config.v1.Toolset.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 31: hopgate.config.v1.Toolset.status:type_name -> hopgate.config.v1.ObjectStatus
+	36, // 30: hopgate.config.v1.Toolset.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 31: hopgate.config.v1.Toolset.status:type_name -> hopgate.config.v1.ObjectStatus
 	18, // 32: hopgate.config.v1.ToolsetSpec.tools:type_name -> hopgate.config.v1.ToolsetTool
-	39, // 33: hopgate.config.v1.Ingress.labels:type_name -> hopgate.config.v1.Ingress.LabelsEntry
+	43, // 33: hopgate.config.v1.Ingress.labels:type_name -> hopgate.config.v1.Ingress.LabelsEntry
 	20, // 34: hopgate.config.v1.Ingress.spec:type_name -> hopgate.config.v1.IngressSpec
-	32, // 35: hopgate.config.v1.Ingress.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 36: hopgate.config.v1.Ingress.status:type_name -> hopgate.config.v1.ObjectStatus
-	40, // 37: hopgate.config.v1.IdentityProvider.labels:type_name -> hopgate.config.v1.IdentityProvider.LabelsEntry
+	36, // 35: hopgate.config.v1.Ingress.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 36: hopgate.config.v1.Ingress.status:type_name -> hopgate.config.v1.ObjectStatus
+	44, // 37: hopgate.config.v1.IdentityProvider.labels:type_name -> hopgate.config.v1.IdentityProvider.LabelsEntry
 	22, // 38: hopgate.config.v1.IdentityProvider.spec:type_name -> hopgate.config.v1.IdentityProviderSpec
-	32, // 39: hopgate.config.v1.IdentityProvider.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 40: hopgate.config.v1.IdentityProvider.status:type_name -> hopgate.config.v1.ObjectStatus
+	36, // 39: hopgate.config.v1.IdentityProvider.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 40: hopgate.config.v1.IdentityProvider.status:type_name -> hopgate.config.v1.ObjectStatus
 	23, // 41: hopgate.config.v1.IdentityProviderSpec.grants:type_name -> hopgate.config.v1.ClaimGrant
 	4,  // 42: hopgate.config.v1.IdentityProviderSpec.limits:type_name -> hopgate.config.v1.CallLimits
 	9,  // 43: hopgate.config.v1.IdentityProviderSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
 	12, // 44: hopgate.config.v1.ClaimGrant.tools:type_name -> hopgate.config.v1.ToolRule
-	41, // 45: hopgate.config.v1.Secret.labels:type_name -> hopgate.config.v1.Secret.LabelsEntry
+	45, // 45: hopgate.config.v1.Secret.labels:type_name -> hopgate.config.v1.Secret.LabelsEntry
 	25, // 46: hopgate.config.v1.Secret.spec:type_name -> hopgate.config.v1.SecretSpec
-	32, // 47: hopgate.config.v1.Secret.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 48: hopgate.config.v1.Secret.status:type_name -> hopgate.config.v1.ObjectStatus
-	42, // 49: hopgate.config.v1.Settings.labels:type_name -> hopgate.config.v1.Settings.LabelsEntry
+	36, // 47: hopgate.config.v1.Secret.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 48: hopgate.config.v1.Secret.status:type_name -> hopgate.config.v1.ObjectStatus
+	46, // 49: hopgate.config.v1.Settings.labels:type_name -> hopgate.config.v1.Settings.LabelsEntry
 	27, // 50: hopgate.config.v1.Settings.spec:type_name -> hopgate.config.v1.SettingsSpec
-	32, // 51: hopgate.config.v1.Settings.meta:type_name -> hopgate.config.v1.ObjectMeta
-	33, // 52: hopgate.config.v1.Settings.status:type_name -> hopgate.config.v1.ObjectStatus
+	36, // 51: hopgate.config.v1.Settings.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 52: hopgate.config.v1.Settings.status:type_name -> hopgate.config.v1.ObjectStatus
 	28, // 53: hopgate.config.v1.SettingsSpec.limits:type_name -> hopgate.config.v1.Limits
 	8,  // 54: hopgate.config.v1.SettingsSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
 	29, // 55: hopgate.config.v1.SettingsSpec.tracing:type_name -> hopgate.config.v1.Tracing
-	31, // 56: hopgate.config.v1.SealingRing.keys:type_name -> hopgate.config.v1.SealingKey
-	43, // 57: hopgate.config.v1.SealingKey.create_time:type_name -> google.protobuf.Timestamp
-	43, // 58: hopgate.config.v1.ObjectMeta.create_time:type_name -> google.protobuf.Timestamp
-	43, // 59: hopgate.config.v1.ObjectMeta.update_time:type_name -> google.protobuf.Timestamp
-	34, // 60: hopgate.config.v1.ObjectStatus.refusals:type_name -> hopgate.config.v1.Refusal
-	43, // 61: hopgate.config.v1.Refusal.since:type_name -> google.protobuf.Timestamp
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	47, // 56: hopgate.config.v1.Overlay.labels:type_name -> hopgate.config.v1.Overlay.LabelsEntry
+	31, // 57: hopgate.config.v1.Overlay.spec:type_name -> hopgate.config.v1.OverlaySpec
+	36, // 58: hopgate.config.v1.Overlay.meta:type_name -> hopgate.config.v1.ObjectMeta
+	37, // 59: hopgate.config.v1.Overlay.status:type_name -> hopgate.config.v1.ObjectStatus
+	1,  // 60: hopgate.config.v1.OverlaySpec.server:type_name -> hopgate.config.v1.ServerSpec
+	17, // 61: hopgate.config.v1.OverlaySpec.toolset:type_name -> hopgate.config.v1.ToolsetSpec
+	20, // 62: hopgate.config.v1.OverlaySpec.ingress:type_name -> hopgate.config.v1.IngressSpec
+	27, // 63: hopgate.config.v1.OverlaySpec.settings:type_name -> hopgate.config.v1.SettingsSpec
+	48, // 64: hopgate.config.v1.Node.not_before:type_name -> google.protobuf.Timestamp
+	35, // 65: hopgate.config.v1.SealingRing.keys:type_name -> hopgate.config.v1.SealingKey
+	48, // 66: hopgate.config.v1.SealingKey.create_time:type_name -> google.protobuf.Timestamp
+	48, // 67: hopgate.config.v1.ObjectMeta.create_time:type_name -> google.protobuf.Timestamp
+	48, // 68: hopgate.config.v1.ObjectMeta.update_time:type_name -> google.protobuf.Timestamp
+	38, // 69: hopgate.config.v1.ObjectStatus.refusals:type_name -> hopgate.config.v1.Refusal
+	48, // 70: hopgate.config.v1.Refusal.since:type_name -> google.protobuf.Timestamp
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_config_v1_config_proto_init() }
@@ -3332,13 +3802,19 @@ func file_hopgate_config_v1_config_proto_init() {
 	if File_hopgate_config_v1_config_proto != nil {
 		return
 	}
+	file_hopgate_config_v1_config_proto_msgTypes[31].OneofWrappers = []any{
+		(*OverlaySpec_Server)(nil),
+		(*OverlaySpec_Toolset)(nil),
+		(*OverlaySpec_Ingress)(nil),
+		(*OverlaySpec_Settings)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_config_v1_config_proto_rawDesc), len(file_hopgate_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

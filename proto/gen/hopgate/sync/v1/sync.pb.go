@@ -27,6 +27,143 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// EnrollRequest asks for a certificate.
+type EnrollRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Join token; empty when the call is made with a certificate.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// PKCS #10 certificate signing request in DER. Only its key is looked at.
+	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	// Name the data plane wants; with a certificate, that of the certificate.
+	Node          string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrollRequest) Reset() {
+	*x = EnrollRequest{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrollRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrollRequest) ProtoMessage() {}
+
+func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
+func (*EnrollRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *EnrollRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *EnrollRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *EnrollRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// EnrollResponse has the certificate.
+type EnrollResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate in DER, then those that lead to the authority.
+	Chain [][]byte `protobuf:"bytes,1,rep,name=chain,proto3" json:"chain,omitempty"`
+	// The authorities to trust from now on, in DER.
+	Authorities [][]byte `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// Region that the certificate names.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// Group that the certificate names.
+	Group         string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrollResponse) Reset() {
+	*x = EnrollResponse{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrollResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrollResponse) ProtoMessage() {}
+
+func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
+func (*EnrollResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *EnrollResponse) GetChain() [][]byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *EnrollResponse) GetAuthorities() [][]byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *EnrollResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *EnrollResponse) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 // SyncRequest is what a data plane sends.
 type SyncRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -45,7 +182,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[0]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -57,7 +194,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[0]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -70,7 +207,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{0}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SyncRequest) GetMessage() isSyncRequest_Message {
@@ -166,7 +303,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[1]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +315,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[1]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +328,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{1}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SyncResponse) GetMessage() isSyncResponse_Message {
@@ -300,7 +437,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[2]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +449,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[2]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +462,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{2}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetNode() string {
@@ -425,7 +562,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[3]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +574,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[3]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +587,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{3}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Welcome) GetEpoch() string {
@@ -519,7 +656,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[4]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +668,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[4]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +681,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Update) GetNonce() uint64 {
@@ -627,7 +764,7 @@ func (x *Update) GetChanges() []string {
 // ResourceName names an object.
 type ResourceName struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, sealingring.
+	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, overlay, sealingring.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name within the kind.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -637,7 +774,7 @@ type ResourceName struct {
 
 func (x *ResourceName) Reset() {
 	*x = ResourceName{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[5]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +786,7 @@ func (x *ResourceName) String() string {
 func (*ResourceName) ProtoMessage() {}
 
 func (x *ResourceName) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[5]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +799,7 @@ func (x *ResourceName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceName.ProtoReflect.Descriptor instead.
 func (*ResourceName) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResourceName) GetKind() string {
@@ -682,7 +819,7 @@ func (x *ResourceName) GetName() string {
 // Resource is one object of the desired set.
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, sealingring.
+	// Kind in lower case: server, apikey, team, toolset, ingress, identityprovider, secret, settings, overlay, sealingring.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name within the kind.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -698,7 +835,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +847,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +860,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Resource) GetKind() string {
@@ -784,7 +921,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +933,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +946,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ack) GetNonce() uint64 {
@@ -880,7 +1017,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1029,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1042,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Outcome) GetKind() string {
@@ -960,13 +1097,15 @@ type Health struct {
 	Relayed int32 `protobuf:"varint,6,opt,name=relayed,proto3" json:"relayed,omitempty"`
 	// Of a relay: those of them that don't serve the desired set.
 	RelayedBehind int32 `protobuf:"varint,7,opt,name=relayed_behind,json=relayedBehind,proto3" json:"relayed_behind,omitempty"`
+	// Calls per server since the last report, at most 1,000; servers without calls are left out.
+	Calls         []*ServerCalls `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1117,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1130,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Health) GetRevision() int64 {
@@ -1043,6 +1182,77 @@ func (x *Health) GetRelayedBehind() int32 {
 	return 0
 }
 
+func (x *Health) GetCalls() []*ServerCalls {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+// ServerCalls counts the calls to a server.
+type ServerCalls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the server.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// Calls that ended.
+	Calls int64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	// Those of them that the server, or the way to it, made fail.
+	Failed        int64 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerCalls) Reset() {
+	*x = ServerCalls{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerCalls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerCalls) ProtoMessage() {}
+
+func (x *ServerCalls) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerCalls.ProtoReflect.Descriptor instead.
+func (*ServerCalls) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ServerCalls) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *ServerCalls) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *ServerCalls) GetFailed() int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
 // UpstreamHealth is the last thing a data plane saw of a server.
 type UpstreamHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1060,7 +1270,7 @@ type UpstreamHealth struct {
 
 func (x *UpstreamHealth) Reset() {
 	*x = UpstreamHealth{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1282,7 @@ func (x *UpstreamHealth) String() string {
 func (*UpstreamHealth) ProtoMessage() {}
 
 func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1295,7 @@ func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
 func (*UpstreamHealth) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpstreamHealth) GetServer() string {
@@ -1129,7 +1339,7 @@ type Move struct {
 
 func (x *Move) Reset() {
 	*x = Move{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1351,7 @@ func (x *Move) String() string {
 func (*Move) ProtoMessage() {}
 
 func (x *Move) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1364,7 @@ func (x *Move) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Move.ProtoReflect.Descriptor instead.
 func (*Move) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Move) GetReason() string {
@@ -1182,7 +1392,7 @@ type Demand struct {
 
 func (x *Demand) Reset() {
 	*x = Demand{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1404,7 @@ func (x *Demand) String() string {
 func (*Demand) ProtoMessage() {}
 
 func (x *Demand) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1417,7 @@ func (x *Demand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Demand.ProtoReflect.Descriptor instead.
 func (*Demand) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Demand) GetLimits() []*LimitDemand {
@@ -1234,7 +1444,7 @@ type LimitDemand struct {
 
 func (x *LimitDemand) Reset() {
 	*x = LimitDemand{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1456,7 @@ func (x *LimitDemand) String() string {
 func (*LimitDemand) ProtoMessage() {}
 
 func (x *LimitDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1469,7 @@ func (x *LimitDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitDemand.ProtoReflect.Descriptor instead.
 func (*LimitDemand) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LimitDemand) GetLimit() string {
@@ -1303,7 +1513,7 @@ type Shares struct {
 
 func (x *Shares) Reset() {
 	*x = Shares{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1525,7 @@ func (x *Shares) String() string {
 func (*Shares) ProtoMessage() {}
 
 func (x *Shares) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1538,7 @@ func (x *Shares) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shares.ProtoReflect.Descriptor instead.
 func (*Shares) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Shares) GetLimits() []*LimitShare {
@@ -1358,7 +1568,7 @@ type LimitShare struct {
 
 func (x *LimitShare) Reset() {
 	*x = LimitShare{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1580,7 @@ func (x *LimitShare) String() string {
 func (*LimitShare) ProtoMessage() {}
 
 func (x *LimitShare) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1593,7 @@ func (x *LimitShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitShare.ProtoReflect.Descriptor instead.
 func (*LimitShare) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LimitShare) GetLimit() string {
@@ -1404,7 +1614,16 @@ var File_hopgate_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahopgate/sync/v1/sync.proto\x12\x0fhopgate.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x01\n" +
+	"\x1ahopgate/sync/v1/sync.proto\x12\x0fhopgate.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n" +
+	"\rEnrollRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
+	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"v\n" +
+	"\x0eEnrollResponse\x12\x14\n" +
+	"\x05chain\x18\x01 \x03(\fR\x05chain\x12 \n" +
+	"\vauthorities\x18\x02 \x03(\fR\vauthorities\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\"\xd8\x01\n" +
 	"\vSyncRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.hopgate.sync.v1.HelloH\x00R\x05hello\x12(\n" +
 	"\x03ack\x18\x02 \x01(\v2\x14.hopgate.sync.v1.AckH\x00R\x03ack\x121\n" +
@@ -1471,7 +1690,7 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
 	"\brejected\x18\x03 \x01(\bR\brejected\x12\x14\n" +
 	"\x05field\x18\x04 \x01(\tR\x05field\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\xf5\x01\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\xa9\x02\n" +
 	"\x06Health\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1a\n" +
@@ -1479,7 +1698,12 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\tupstreams\x18\x04 \x03(\v2\x1f.hopgate.sync.v1.UpstreamHealthR\tupstreams\x12\x1b\n" +
 	"\tin_flight\x18\x05 \x01(\x05R\binFlight\x12\x18\n" +
 	"\arelayed\x18\x06 \x01(\x05R\arelayed\x12%\n" +
-	"\x0erelayed_behind\x18\a \x01(\x05R\rrelayedBehind\"~\n" +
+	"\x0erelayed_behind\x18\a \x01(\x05R\rrelayedBehind\x122\n" +
+	"\x05calls\x18\b \x03(\v2\x1c.hopgate.sync.v1.ServerCallsR\x05calls\"S\n" +
+	"\vServerCalls\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x03R\x05calls\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\x03R\x06failed\"~\n" +
 	"\x0eUpstreamHealth\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x14\n" +
@@ -1505,7 +1729,9 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1b\n" +
 	"\tshare_ppm\x18\x02 \x01(\x05R\bsharePpm2V\n" +
 	"\vSyncService\x12G\n" +
-	"\x04Sync\x12\x1c.hopgate.sync.v1.SyncRequest\x1a\x1d.hopgate.sync.v1.SyncResponse(\x010\x01B=Z;github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1;syncv1b\x06proto3"
+	"\x04Sync\x12\x1c.hopgate.sync.v1.SyncRequest\x1a\x1d.hopgate.sync.v1.SyncResponse(\x010\x012Z\n" +
+	"\rEnrollService\x12I\n" +
+	"\x06Enroll\x12\x1e.hopgate.sync.v1.EnrollRequest\x1a\x1f.hopgate.sync.v1.EnrollResponseB=Z;github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1;syncv1b\x06proto3"
 
 var (
 	file_hopgate_sync_v1_sync_proto_rawDescOnce sync.Once
@@ -1519,50 +1745,56 @@ func file_hopgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 	return file_hopgate_sync_v1_sync_proto_rawDescData
 }
 
-var file_hopgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_hopgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_hopgate_sync_v1_sync_proto_goTypes = []any{
-	(*SyncRequest)(nil),           // 0: hopgate.sync.v1.SyncRequest
-	(*SyncResponse)(nil),          // 1: hopgate.sync.v1.SyncResponse
-	(*Hello)(nil),                 // 2: hopgate.sync.v1.Hello
-	(*Welcome)(nil),               // 3: hopgate.sync.v1.Welcome
-	(*Update)(nil),                // 4: hopgate.sync.v1.Update
-	(*ResourceName)(nil),          // 5: hopgate.sync.v1.ResourceName
-	(*Resource)(nil),              // 6: hopgate.sync.v1.Resource
-	(*Ack)(nil),                   // 7: hopgate.sync.v1.Ack
-	(*Outcome)(nil),               // 8: hopgate.sync.v1.Outcome
-	(*Health)(nil),                // 9: hopgate.sync.v1.Health
-	(*UpstreamHealth)(nil),        // 10: hopgate.sync.v1.UpstreamHealth
-	(*Move)(nil),                  // 11: hopgate.sync.v1.Move
-	(*Demand)(nil),                // 12: hopgate.sync.v1.Demand
-	(*LimitDemand)(nil),           // 13: hopgate.sync.v1.LimitDemand
-	(*Shares)(nil),                // 14: hopgate.sync.v1.Shares
-	(*LimitShare)(nil),            // 15: hopgate.sync.v1.LimitShare
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*EnrollRequest)(nil),         // 0: hopgate.sync.v1.EnrollRequest
+	(*EnrollResponse)(nil),        // 1: hopgate.sync.v1.EnrollResponse
+	(*SyncRequest)(nil),           // 2: hopgate.sync.v1.SyncRequest
+	(*SyncResponse)(nil),          // 3: hopgate.sync.v1.SyncResponse
+	(*Hello)(nil),                 // 4: hopgate.sync.v1.Hello
+	(*Welcome)(nil),               // 5: hopgate.sync.v1.Welcome
+	(*Update)(nil),                // 6: hopgate.sync.v1.Update
+	(*ResourceName)(nil),          // 7: hopgate.sync.v1.ResourceName
+	(*Resource)(nil),              // 8: hopgate.sync.v1.Resource
+	(*Ack)(nil),                   // 9: hopgate.sync.v1.Ack
+	(*Outcome)(nil),               // 10: hopgate.sync.v1.Outcome
+	(*Health)(nil),                // 11: hopgate.sync.v1.Health
+	(*ServerCalls)(nil),           // 12: hopgate.sync.v1.ServerCalls
+	(*UpstreamHealth)(nil),        // 13: hopgate.sync.v1.UpstreamHealth
+	(*Move)(nil),                  // 14: hopgate.sync.v1.Move
+	(*Demand)(nil),                // 15: hopgate.sync.v1.Demand
+	(*LimitDemand)(nil),           // 16: hopgate.sync.v1.LimitDemand
+	(*Shares)(nil),                // 17: hopgate.sync.v1.Shares
+	(*LimitShare)(nil),            // 18: hopgate.sync.v1.LimitShare
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_hopgate_sync_v1_sync_proto_depIdxs = []int32{
-	2,  // 0: hopgate.sync.v1.SyncRequest.hello:type_name -> hopgate.sync.v1.Hello
-	7,  // 1: hopgate.sync.v1.SyncRequest.ack:type_name -> hopgate.sync.v1.Ack
-	9,  // 2: hopgate.sync.v1.SyncRequest.health:type_name -> hopgate.sync.v1.Health
-	12, // 3: hopgate.sync.v1.SyncRequest.demand:type_name -> hopgate.sync.v1.Demand
-	3,  // 4: hopgate.sync.v1.SyncResponse.welcome:type_name -> hopgate.sync.v1.Welcome
-	4,  // 5: hopgate.sync.v1.SyncResponse.update:type_name -> hopgate.sync.v1.Update
-	11, // 6: hopgate.sync.v1.SyncResponse.move:type_name -> hopgate.sync.v1.Move
-	14, // 7: hopgate.sync.v1.SyncResponse.shares:type_name -> hopgate.sync.v1.Shares
-	6,  // 8: hopgate.sync.v1.Update.upserts:type_name -> hopgate.sync.v1.Resource
-	5,  // 9: hopgate.sync.v1.Update.removals:type_name -> hopgate.sync.v1.ResourceName
-	8,  // 10: hopgate.sync.v1.Ack.outcomes:type_name -> hopgate.sync.v1.Outcome
-	16, // 11: hopgate.sync.v1.Ack.applied_time:type_name -> google.protobuf.Timestamp
-	10, // 12: hopgate.sync.v1.Health.upstreams:type_name -> hopgate.sync.v1.UpstreamHealth
-	16, // 13: hopgate.sync.v1.UpstreamHealth.time:type_name -> google.protobuf.Timestamp
-	13, // 14: hopgate.sync.v1.Demand.limits:type_name -> hopgate.sync.v1.LimitDemand
-	15, // 15: hopgate.sync.v1.Shares.limits:type_name -> hopgate.sync.v1.LimitShare
-	0,  // 16: hopgate.sync.v1.SyncService.Sync:input_type -> hopgate.sync.v1.SyncRequest
-	1,  // 17: hopgate.sync.v1.SyncService.Sync:output_type -> hopgate.sync.v1.SyncResponse
-	17, // [17:18] is the sub-list for method output_type
-	16, // [16:17] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	4,  // 0: hopgate.sync.v1.SyncRequest.hello:type_name -> hopgate.sync.v1.Hello
+	9,  // 1: hopgate.sync.v1.SyncRequest.ack:type_name -> hopgate.sync.v1.Ack
+	11, // 2: hopgate.sync.v1.SyncRequest.health:type_name -> hopgate.sync.v1.Health
+	15, // 3: hopgate.sync.v1.SyncRequest.demand:type_name -> hopgate.sync.v1.Demand
+	5,  // 4: hopgate.sync.v1.SyncResponse.welcome:type_name -> hopgate.sync.v1.Welcome
+	6,  // 5: hopgate.sync.v1.SyncResponse.update:type_name -> hopgate.sync.v1.Update
+	14, // 6: hopgate.sync.v1.SyncResponse.move:type_name -> hopgate.sync.v1.Move
+	17, // 7: hopgate.sync.v1.SyncResponse.shares:type_name -> hopgate.sync.v1.Shares
+	8,  // 8: hopgate.sync.v1.Update.upserts:type_name -> hopgate.sync.v1.Resource
+	7,  // 9: hopgate.sync.v1.Update.removals:type_name -> hopgate.sync.v1.ResourceName
+	10, // 10: hopgate.sync.v1.Ack.outcomes:type_name -> hopgate.sync.v1.Outcome
+	19, // 11: hopgate.sync.v1.Ack.applied_time:type_name -> google.protobuf.Timestamp
+	13, // 12: hopgate.sync.v1.Health.upstreams:type_name -> hopgate.sync.v1.UpstreamHealth
+	12, // 13: hopgate.sync.v1.Health.calls:type_name -> hopgate.sync.v1.ServerCalls
+	19, // 14: hopgate.sync.v1.UpstreamHealth.time:type_name -> google.protobuf.Timestamp
+	16, // 15: hopgate.sync.v1.Demand.limits:type_name -> hopgate.sync.v1.LimitDemand
+	18, // 16: hopgate.sync.v1.Shares.limits:type_name -> hopgate.sync.v1.LimitShare
+	2,  // 17: hopgate.sync.v1.SyncService.Sync:input_type -> hopgate.sync.v1.SyncRequest
+	0,  // 18: hopgate.sync.v1.EnrollService.Enroll:input_type -> hopgate.sync.v1.EnrollRequest
+	3,  // 19: hopgate.sync.v1.SyncService.Sync:output_type -> hopgate.sync.v1.SyncResponse
+	1,  // 20: hopgate.sync.v1.EnrollService.Enroll:output_type -> hopgate.sync.v1.EnrollResponse
+	19, // [19:21] is the sub-list for method output_type
+	17, // [17:19] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_sync_v1_sync_proto_init() }
@@ -1570,13 +1802,13 @@ func file_hopgate_sync_v1_sync_proto_init() {
 	if File_hopgate_sync_v1_sync_proto != nil {
 		return
 	}
-	file_hopgate_sync_v1_sync_proto_msgTypes[0].OneofWrappers = []any{
+	file_hopgate_sync_v1_sync_proto_msgTypes[2].OneofWrappers = []any{
 		(*SyncRequest_Hello)(nil),
 		(*SyncRequest_Ack)(nil),
 		(*SyncRequest_Health)(nil),
 		(*SyncRequest_Demand)(nil),
 	}
-	file_hopgate_sync_v1_sync_proto_msgTypes[1].OneofWrappers = []any{
+	file_hopgate_sync_v1_sync_proto_msgTypes[3].OneofWrappers = []any{
 		(*SyncResponse_Welcome)(nil),
 		(*SyncResponse_Update)(nil),
 		(*SyncResponse_Move)(nil),
@@ -1588,9 +1820,9 @@ func file_hopgate_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_sync_v1_sync_proto_rawDesc), len(file_hopgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_hopgate_sync_v1_sync_proto_goTypes,
 		DependencyIndexes: file_hopgate_sync_v1_sync_proto_depIdxs,

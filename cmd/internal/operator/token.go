@@ -1,0 +1,74 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	"github.com/hopgate/hopgate/proto/redact"
+)
+
+// NewJoinToken is a join token to be made.
+type NewJoinToken struct {
+	Region, Group, Node string
+	// TTL is how long it is good for; 0: as the control plane has it.
+	TTL     time.Duration
+	Uses    int32
+	Relay   bool
+	Message string
+}
+
+// Create makes the token and returns it with what it is good for.
+func (n *NewJoinToken) Create(ctx context.Context, c adminv1.AdminServiceClient) (redact.Secret, *adminv1.JoinToken, error) {
+	r := &adminv1.CreateJoinTokenRequest{Region: n.Region, Group: n.Group, Node: n.Node, Uses: n.Uses, Relay: n.Relay, Message: n.Message}
+	if n.TTL != 0 {
+		r.Ttl = n.TTL.String()
+	}
+	res, err := c.CreateJoinToken(ctx, r)
+	if err != nil {
+		return redact.Secret{}, nil, Explain(err)
+	}
+	return redact.NewSecret(res.GetToken()), res.GetInfo(), nil
+}
+
+// Usage is how a data plane joins with a token.
+func Usage(t *adminv1.JoinToken) string {
+	node := t.GetNode()
+	if node == "" {
+		node = "NAME"
+	}
+	return fmt.Sprintf("HOPGATE_JOIN=TOKEN hopgate proxy --control HOST:4002 --node %s --state-dir DIR", node)
+}
+
+// ListJoinTokens prints the tokens that haven't ended.
+func ListJoinTokens(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer) error {
+	res, err := c.ListJoinTokens(ctx, &adminv1.ListRequest{})
+	if err != nil {
+		return Explain(err)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tREGION\tGROUP\tNODE\tUSED\tENDS")
+	for _, t := range res.GetTokens() {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d of %d\t%s\n", t.GetId(), t.GetRegion(), orDash(t.GetGroup()), orDash(t.GetNode()), t.GetUsed(), t.GetUses(), t.GetExpireTime().AsTime().Format(time.RFC3339))
+	}
+	return w.Flush()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// DeleteJoinToken makes a token worthless and returns the change's id.
+func DeleteJoinToken(ctx context.Context, c adminv1.AdminServiceClient, id, message string) (change string, err error) {
+	res, err := c.DeleteJoinToken(ctx, &adminv1.DeleteJoinTokenRequest{Id: id, Message: message})
+	if err != nil {
+		return "", Explain(err)
+	}
+	return res.GetChange(), nil
+}

@@ -1,0 +1,154 @@
+package authority
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/controlplane/stream"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+	"github.com/hopgate/hopgate/proto/jointoken"
+)
+
+// grant is what a certificate may say.
+type grant struct {
+	stream.Identity
+	notBefore time.Time // certificates made before are worthless
+}
+
+// Enroll makes a certificate for who has a join token, or for who comes with a certificate of the same name that is still good. The second leaves
+// nothing in the store. Errors are statuses.
+func (a *Authority) Enroll(ctx context.Context, r *syncv1.EnrollRequest) (*syncv1.EnrollResponse, error) {
+	s, nodes := a.signer.Load(), a.nodes.Load()
+	if s == nil || nodes == nil {
+		return nil, status.Error(codes.Unavailable, "this control plane hasn't read its store yet; try again")
+	}
+	pace := a.renewals
+	if r.GetToken() != "" {
+		pace = a.joins
+	}
+	if !pace.Allow() {
+		return nil, crowded()
+	}
+	pub, err := keyOf(r.GetCsr())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, "csr: "+err.Error())
+	}
+	var g grant
+	if r.GetToken() != "" {
+		g, err = a.join(ctx, r)
+	} else {
+		g, err = a.renew(ctx, nodes, r.GetNode())
+	}
+	if err != nil {
+		return nil, a.explain(ctx, err)
+	}
+	der, err := s.node(pub, g.Identity, a.cfg.Now(), g.notBefore)
+	if err != nil {
+		return nil, a.explain(ctx, err)
+	}
+	a.cfg.Log.InfoContext(ctx, "certificate made", "node", g.Node, "region", g.Region, "group", g.Group, "joined", r.GetToken() != "")
+	return s.answer(der, g.Identity), nil
+}
+
+func (s *signer) answer(der []byte, id stream.Identity) *syncv1.EnrollResponse {
+	out := &syncv1.EnrollResponse{Chain: [][]byte{der}, Region: id.Region, Group: id.Group}
+	for _, ca := range s.authorities {
+		out.Authorities = append(out.Authorities, ca.Raw)
+	}
+	return out
+}
+
+// explain logs a refusal and makes it a status. Causes stay in the log.
+func (a *Authority) explain(ctx context.Context, err error) error {
+	level := slog.LevelWarn
+	st, ok := status.FromError(err)
+	switch {
+	case ok:
+	case errors.Is(err, store.ErrUnavailable), again(err), errors.Is(err, store.ErrEpoch):
+		st = status.New(codes.Unavailable, "the store can't be reached just now; try again")
+	case ctx.Err() != nil:
+		st = status.FromContextError(ctx.Err())
+	default:
+		level, st = slog.LevelError, status.New(codes.Internal, "internal error; the log of this control plane has the cause")
+	}
+	remote := ""
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		remote = p.Addr.String()
+	}
+	a.cfg.Log.LogAttrs(ctx, level, "no certificate", slog.String("remote", remote), slog.Any("error", err))
+	return st.Err()
+}
+
+// crowded asks to come again later.
+func crowded() error {
+	st := status.New(codes.ResourceExhausted, "too many certificates are asked for at once; try again later")
+	if with, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}); err == nil {
+		st = with
+	}
+	return st.Err()
+}
+
+// renew says what the next certificate of a data plane may say: what the one says with which it comes.
+func (a *Authority) renew(ctx context.Context, nodes *Nodes, node string) (grant, error) {
+	cert := verified(ctx)
+	if cert == nil {
+		return grant{}, status.Error(codes.Unauthenticated, "neither a join token nor a certificate came; join with a token: hopgate token create")
+	}
+	id, ok := stream.Certified(cert)
+	if !ok {
+		return grant{}, status.Error(codes.PermissionDenied, "the client certificate has no URI SAN like spiffe://<domain>/dp/<region>/<group>/<node>")
+	}
+	if node != "" && node != id.Node {
+		return grant{}, status.Errorf(codes.PermissionDenied, "the certificate is that of data plane %q; a certificate of another name needs a join token", id.Node)
+	}
+	if err := stream.CheckIdentity(id); err != nil {
+		return grant{}, err
+	}
+	return grant{Identity: id}, nodes.Refused(id.Node, cert)
+}
+
+// verified is the client certificate of a call; nil: none.
+func verified(ctx context.Context) *x509.Certificate {
+	p, _ := peer.FromContext(ctx)
+	if p == nil {
+		return nil
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 {
+		return nil
+	}
+	return info.State.VerifiedChains[0][0]
+}
+
+// unknown is the one answer to tokens that are none of ours: it doesn't say what is wrong with them.
+func unknown() error {
+	return status.Error(codes.Unauthenticated, "the join token is unknown, deleted or wrong; ask for a new one: hopgate token create")
+}
+
+// join uses a token.
+func (a *Authority) join(ctx context.Context, r *syncv1.EnrollRequest) (grant, error) {
+	if len(r.GetToken()) > 1024 {
+		return grant{}, unknown()
+	}
+	token, err := jointoken.Parse(r.GetToken())
+	if err != nil {
+		return grant{}, unknown()
+	}
+	for try := 1; ; try++ {
+		g, err := a.register(ctx, token, r.GetNode())
+		if err == nil || !again(err) || try == tries {
+			return g, err
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/hopgate/hopgate/controlplane/rollout"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+const (
+	// watched is how long a data plane is watched for a crash after its step was admitted.
+	watched = time.Minute
+	// settles is how long a relay's count of those behind it may lag after it came to another set.
+	settles = 500 * time.Millisecond
+)
+
+// rolling is the rollout that somebody asks about.
+type rolling struct {
+	change  string
+	state   *rollout.State
+	turn    int                 // counts the states with other members
+	servers map[string]struct{} // whose calls count; nil: all
+	since   map[int]time.Time   // when a step was first heard of to be admitted
+}
+
+// part is a node's part in a rollout.
+type part struct {
+	of   *rolling
+	turn int // of rolling that it was looked at for
+
+	hash     uint64    // its place in a canary
+	step     int       // that admitted it; 0: none has
+	revision int64     // of the rollout by which it was admitted
+	serving  bool      // it was seen to serve the change
+	served   time.Time // when it first did; zero: it never has
+
+	callsStep int // the step under way that calls are counted for
+	calls     rollout.Calls
+}
+
+// roll makes a state the one that is asked about; mu is held.
+func (l *Ledger) roll(s *rollout.State, now time.Time) *rolling {
+	r := l.rolling
+	if r == nil || r.change != s.Body.GetChange() {
+		r = &rolling{change: s.Body.GetChange(), since: map[int]time.Time{}}
+		for _, key := range s.Keys() {
+			if key.Kind == "server" {
+				if r.servers == nil {
+					r.servers = map[string]struct{}{}
+				}
+				r.servers[key.Name] = struct{}{}
+			}
+		}
+		l.rolling = r
+	}
+	if was := r.state; was == nil || was.Revision != s.Revision || was.Body.GetStep() != s.Body.GetStep() || was.Body.GetThreshold() != s.Body.GetThreshold() {
+		r.turn++
+	}
+	r.state = s
+	step := int(s.Body.GetStep())
+	if _, ok := r.since[step]; !ok {
+		r.since[step] = now
+	}
+	return r
+}
+
+// calm forgets the rollout that was asked about.
+func (l *Ledger) calm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rolling == nil {
+		return
+	}
+	l.rolling = nil
+	for _, n := range l.nodes {
+		n.part = nil
+	}
+}
+
+// admitted returns when a step was: by the clock of who leads, or by ours when we heard of it before.
+func (r *rolling) admitted(step int) time.Time {
+	heard, ok := r.since[step]
+	if steps := r.state.Body.GetSteps(); step > 0 && step <= len(steps) {
+		if t := steps[step-1].GetAdmitTime(); t.IsValid() && (!ok || t.AsTime().Before(heard)) {
+			return t.AsTime()
+		}
+	}
+	return heard
+}
+
+// partIn returns a node's part in a rollout; mu is held.
+func (n *node) partIn(r *rolling) *part {
+	if n.part == nil || n.part.of != r {
+		n.part = &part{of: r}
+		if r.canary() {
+			n.part.hash = rollout.Hash(n.name, r.change)
+		}
+	}
+	p := n.part
+	if p.turn == r.turn {
+		return p
+	}
+	p.turn = r.turn
+	if p.step == 0 {
+		if step := r.state.StepOf(n.place()); step > 0 && step <= int(r.state.Body.GetStep()) {
+			p.step, p.revision = step, r.state.Revision
+		}
+	}
+	return p
+}
+
+func (r *rolling) canary() bool { return r.state.Body.GetPlan().GetStrategy() == rollout.Canary }
+
+func (n *node) place() rollout.Place {
+	return rollout.Place{Node: n.name, Region: n.scope.Region, Relay: n.relay}
+}
+
+// within says whether something happened while the node was watched.
+func (p *part) within(t time.Time) bool {
+	at := p.of.admitted(p.step)
+	return !t.IsZero() && !t.Before(at) && t.Sub(at) <= watched
+}
+
+// noteCalls adds a report of calls for the rollout that is asked about. The first report of a stream also has what went before it, and doesn't
+// count; mu is held.
+func (l *Ledger) noteCalls(n *node, calls []*syncv1.ServerCalls) {
+	if l.rolling == nil || len(calls) == 0 || n.relay || n.heard.IsZero() {
+		return
+	}
+	p := n.partIn(l.rolling)
+	if step := int(l.rolling.state.Body.GetStep()); p.callsStep != step {
+		p.callsStep, p.calls = step, rollout.Calls{}
+	}
+	var failed int64
+	for _, c := range calls[:min(len(calls), mostUpstreams)] {
+		if _, ok := l.rolling.servers[c.GetServer()]; ok || l.rolling.servers == nil {
+			p.calls.Calls += max(c.GetCalls(), 0)
+			failed += min(max(c.GetFailed(), 0), max(c.GetCalls(), 0))
+		}
+	}
+	p.calls.Failed += failed
+	if failed > 0 {
+		l.stir()
+	}
+}
+
+// Stirred gets a value when a data plane came, went, answered, or told of failed calls since the last value was taken. It is still unless the
+// last call of Report was about an active rollout. One goroutine may listen.
+func (l *Ledger) Stirred() <-chan struct{} { return l.stirred }
+
+// stir says that something happened; mu is held.
+func (l *Ledger) stir() {
+	if l.rolling == nil {
+		return
+	}
+	select {
+	case l.stirred <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,143 @@
+package rollout
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/hopgate/hopgate/controlplane/store"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+)
+
+// hear takes in all notes. When one is gone, its data planes may be on their way to us.
+func (l *Leader) hear(notes []store.Note) {
+	heard := make([]note, 0, len(notes))
+	for _, n := range notes {
+		h := note{own: n.Own, fence: n.Fence}
+		if err := json.Unmarshal(n.Text, &h.report); err != nil || h.report.Replica == "" {
+			h.report = Report{Replica: n.Name}
+		}
+		heard = append(heard, h)
+	}
+	l.mu.Lock()
+	for _, was := range l.notes {
+		if !was.own && !slices.ContainsFunc(heard, func(h note) bool { return h.fence == was.fence }) {
+			l.unsure = l.c.Now().Add(UnsureFor)
+		}
+	}
+	l.notes = heard
+	l.mu.Unlock()
+	select {
+	case l.heard <- struct{}{}:
+	default:
+	}
+}
+
+// doubt says that data planes may be on their way back to us.
+func (l *Leader) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unsure = l.c.Now().Add(UnsureFor)
+}
+
+// leads says whether our note is the first, and what proves it.
+func (l *Leader) leads() (store.Fence, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.notes) == 0 || !l.notes[0].own {
+		return store.Fence{}, false
+	}
+	return l.notes[0].fence, true
+}
+
+func (l *Leader) note() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said
+}
+
+// say tells the others what changed, unless it did so a moment ago.
+func (l *Leader) say(now time.Time) {
+	if now.Sub(l.lastSaid) < SayEvery {
+		return
+	}
+	l.lastSaid = now
+	r := l.c.Report(now)
+	r.Replica = l.c.Replica
+	l.tell(r, now)
+}
+
+// rest takes back what was said: no rollout is active.
+func (l *Leader) rest() {
+	l.lastSaid = time.Time{}
+	l.tell(Report{Replica: l.c.Replica}, l.c.Now())
+}
+
+func (l *Leader) tell(r Report, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.Unsure = r.Change != "" && now.Before(l.unsure)
+	text := fit(r)
+	if string(text) == string(l.said) {
+		return
+	}
+	l.own, l.said = r, text
+	select {
+	case l.turned <- struct{}{}:
+	default:
+	}
+}
+
+// fit returns a report as JSON that a note can hold. What only saves time goes first; one that still is too long tells nothing, and so nobody
+// more is admitted.
+func fit(r Report) []byte {
+	text, err := json.Marshal(r)
+	if err == nil && len(text) <= store.NoteBytes {
+		return text
+	}
+	r.Regions = slices.Clone(r.Regions)
+	for i := range r.Regions {
+		r.Regions[i].Below = nil
+	}
+	if text, err = json.Marshal(r); err == nil && len(text) <= store.NoteBytes {
+		return text
+	}
+	text, _ = json.Marshal(Report{Replica: r.Replica, Change: r.Change, Step: r.Step, State: r.State, Unsure: true, Refused: r.Refused, Crashed: r.Crashed})
+	if len(text) > store.NoteBytes {
+		text, _ = json.Marshal(Report{Replica: r.Replica})
+	}
+	return text
+}
+
+// Reports returns the newest report of every control plane, our own included, oldest control plane first. Nobody may write to them.
+func (l *Leader) Reports() []Report {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out, mine := make([]Report, 0, len(l.notes)+1), false
+	for _, n := range l.notes {
+		if n.own {
+			n.report, mine = l.own, true
+		}
+		out = append(out, n.report)
+	}
+	if !mine {
+		out = append(out, l.own)
+	}
+	return out
+}
+
+// Missed are the data planes that other control planes miss: what Config.Report looks for among its own.
+func (l *Leader) Missed() []Finding {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Finding
+	for _, n := range l.notes {
+		if !n.own {
+			out = append(out, n.report.Missing...)
+		}
+	}
+	return out
+}
+
+// Live is how the regions stand to a rollout now, by name, as all control planes tell; empty unless it is active.
+func (l *Leader) Live(s *State) []*adminv1.RolloutRegion { return s.Merge(l.Reports()) }

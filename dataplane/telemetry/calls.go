@@ -1,0 +1,102 @@
+package telemetry
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+
+	"github.com/hopgate/hopgate/proto/fault"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
+)
+
+// tally counts the calls of one server that say something about it.
+type tally struct {
+	ended, failed         atomic.Int64
+	toldEnded, toldFailed atomic.Int64 // of those, already reported
+}
+
+// count takes in a request and reports whether the server, or the way to it, made it fail. A call that was settled here, or that its caller
+// left before an answer, says nothing.
+func (t *tally) count(r *Record) (failed bool) {
+	failed = r.Fault != nil && blames(r)
+	if !failed && (r.Upstream.Start.IsZero() || r.Fault != nil && r.Upstream.Headers.IsZero()) {
+		return false
+	}
+	if failed {
+		t.failed.Add(1)
+	}
+	t.ended.Add(1)
+	return failed
+}
+
+// blames says whether a fault speaks against the server as it is configured: the way to it, its answer, or the credential that it is called
+// with. A session that is gone and a request that was the caller's to get right don't.
+func blames(r *Record) bool {
+	f := r.Fault
+	switch f.Hop {
+	case fault.Upstream:
+		return f.Phase != fault.Session && !(f.Remote && callers(f.Kind))
+	case fault.AuthServer:
+		return !r.Credential.Start.IsZero() && f.Kind != fault.NeedsReauth && f.Kind != fault.Unauthenticated
+	}
+	return false
+}
+
+// callers says whether what an upstream says is about the request, not about the server.
+func callers(k fault.Kind) bool {
+	switch k {
+	case fault.Malformed, fault.Conflict, fault.TooLarge, fault.Exhausted:
+		return true
+	}
+	return false
+}
+
+// untold returns what wasn't reported yet. What is counted meanwhile may be in it or not; failed is never more than ended.
+func (t *tally) untold() (ended, failed int64) {
+	failed = t.failed.Load() - t.toldFailed.Load()
+	return t.ended.Load() - t.toldEnded.Load(), failed
+}
+
+func (t *tally) tell(c *syncv1.ServerCalls) {
+	t.toldEnded.Add(c.GetCalls())
+	t.toldFailed.Add(c.GetFailed())
+}
+
+// counted is one server's part of a report.
+type counted struct {
+	tally *tally
+	calls *syncv1.ServerCalls
+}
+
+// ServerCalls returns how many calls to each server ended, and how many of them the server or the way to it made fail, since the previous call:
+// at most 1,000 servers, those with failures first, then by name; the rest comes with the next call. One goroutine at a time may call it.
+func (t *Telemetry) ServerCalls() []*syncv1.ServerCalls {
+	t.series.failing.Store(false) // first: what fails from here on is for the next report
+	var all []counted
+	t.series.servers.each(func(name string, sv *serverSeries) {
+		if name == "" || name == other {
+			return
+		}
+		if ended, failed := sv.health.tally.untold(); ended > 0 || failed > 0 {
+			all = append(all, counted{&sv.health.tally, &syncv1.ServerCalls{Server: name, Calls: max(ended, failed), Failed: failed}})
+		}
+	})
+	slices.SortFunc(all, func(a, b counted) int {
+		return cmp.Or(cmp.Compare(min(b.calls.Failed, 1), min(a.calls.Failed, 1)), cmp.Compare(a.calls.Server, b.calls.Server))
+	})
+	if len(all) > maxHealth {
+		if all[maxHealth].calls.Failed > 0 {
+			t.series.failing.Store(true)
+		}
+		all = all[:maxHealth]
+	}
+	out := make([]*syncv1.ServerCalls, 0, len(all))
+	for _, c := range all {
+		c.tally.tell(c.calls)
+		out = append(out, c.calls)
+	}
+	return out
+}
+
+// Failing says whether calls to a server failed that ServerCalls didn't return yet. It costs one atomic load.
+func (t *Telemetry) Failing() bool { return t.series.failing.Load() }
