@@ -5101,7 +5101,9 @@ type StagedObject struct {
 	// When it had been created; absent: it didn't exist.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Set before.
-	Set           string `protobuf:"bytes,8,opt,name=set,proto3" json:"set,omitempty"`
+	Set string `protobuf:"bytes,8,opt,name=set,proto3" json:"set,omitempty"`
+	// File that owned it before.
+	Owner         string `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5188,6 +5190,13 @@ func (x *StagedObject) GetCreateTime() *timestamppb.Timestamp {
 func (x *StagedObject) GetSet() string {
 	if x != nil {
 		return x.Set
+	}
+	return ""
+}
+
+func (x *StagedObject) GetOwner() string {
+	if x != nil {
+		return x.Owner
 	}
 	return ""
 }
@@ -5941,6 +5950,107 @@ func (x *RevokeNodeRequest) GetReadmit() bool {
 	return false
 }
 
+// RotateSealingRingRequest says how.
+type RotateSealingRingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the ring; empty: session.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Somebody else may have read the ring: the keys of now are dropped as soon as the new one seals, which ends every session sealed with them.
+	Drop          bool `protobuf:"varint,2,opt,name=drop,proto3" json:"drop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSealingRingRequest) Reset() {
+	*x = RotateSealingRingRequest{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSealingRingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSealingRingRequest) ProtoMessage() {}
+
+func (x *RotateSealingRingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSealingRingRequest.ProtoReflect.Descriptor instead.
+func (*RotateSealingRingRequest) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *RotateSealingRingRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotateSealingRingRequest) GetDrop() bool {
+	if x != nil {
+		return x.Drop
+	}
+	return false
+}
+
+// RotateSealingRingResponse says what became of it.
+type RotateSealingRingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was done; empty: a rotation is under way already.
+	Did           string `protobuf:"bytes,1,opt,name=did,proto3" json:"did,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSealingRingResponse) Reset() {
+	*x = RotateSealingRingResponse{}
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSealingRingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSealingRingResponse) ProtoMessage() {}
+
+func (x *RotateSealingRingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_admin_v1_admin_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSealingRingResponse.ProtoReflect.Descriptor instead.
+func (*RotateSealingRingResponse) Descriptor() ([]byte, []int) {
+	return file_hopgate_admin_v1_admin_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *RotateSealingRingResponse) GetDid() string {
+	if x != nil {
+		return x.Did
+	}
+	return ""
+}
+
 var File_hopgate_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
@@ -6347,7 +6457,7 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\brejected\x18\x05 \x01(\x05R\brejected\x12 \n" +
 	"\ffirst_ack_ms\x18\x06 \x01(\x03R\n" +
 	"firstAckMs\x12\x1e\n" +
-	"\vlast_ack_ms\x18\a \x01(\x03R\tlastAckMs\"\xe5\x01\n" +
+	"\vlast_ack_ms\x18\a \x01(\x03R\tlastAckMs\"\xfb\x01\n" +
 	"\fStagedObject\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -6359,7 +6469,8 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"generation\x12;\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x10\n" +
-	"\x03set\x18\b \x01(\tR\x03set\"+\n" +
+	"\x03set\x18\b \x01(\tR\x03set\x12\x14\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\"+\n" +
 	"\x11GetRolloutRequest\x12\x16\n" +
 	"\x06change\x18\x01 \x01(\tR\x06change\"u\n" +
 	"\x14ListRolloutsResponse\x125\n" +
@@ -6411,7 +6522,12 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x11RevokeNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
-	"\areadmit\x18\x03 \x01(\bR\areadmit2\xf9)\n" +
+	"\areadmit\x18\x03 \x01(\bR\areadmit\"B\n" +
+	"\x18RotateSealingRingRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04drop\x18\x02 \x01(\bR\x04drop\"-\n" +
+	"\x19RotateSealingRingResponse\x12\x10\n" +
+	"\x03did\x18\x01 \x01(\tR\x03did2\xe7*\n" +
 	"\fAdminService\x12D\n" +
 	"\tGetServer\x12\x1c.hopgate.admin.v1.GetRequest\x1a\x19.hopgate.config.v1.Server\x12S\n" +
 	"\vListServers\x12\x1d.hopgate.admin.v1.ListRequest\x1a%.hopgate.admin.v1.ListServersResponse\x12J\n" +
@@ -6482,7 +6598,8 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x0eListJoinTokens\x12\x1d.hopgate.admin.v1.ListRequest\x1a(.hopgate.admin.v1.ListJoinTokensResponse\x12]\n" +
 	"\x0fDeleteJoinToken\x12(.hopgate.admin.v1.DeleteJoinTokenRequest\x1a .hopgate.admin.v1.DeleteResponse\x12S\n" +
 	"\n" +
-	"RevokeNode\x12#.hopgate.admin.v1.RevokeNodeRequest\x1a .hopgate.admin.v1.DeleteResponse\x12O\n" +
+	"RevokeNode\x12#.hopgate.admin.v1.RevokeNodeRequest\x1a .hopgate.admin.v1.DeleteResponse\x12l\n" +
+	"\x11RotateSealingRing\x12*.hopgate.admin.v1.RotateSealingRingRequest\x1a+.hopgate.admin.v1.RotateSealingRingResponse\x12O\n" +
 	"\tListNodes\x12\x1d.hopgate.admin.v1.ListRequest\x1a#.hopgate.admin.v1.ListNodesResponse\x12\\\n" +
 	"\vWatchEvents\x12$.hopgate.admin.v1.WatchEventsRequest\x1a%.hopgate.admin.v1.WatchEventsResponse0\x01\x12f\n" +
 	"\x0fConfirmRemovals\x12(.hopgate.admin.v1.ConfirmRemovalsRequest\x1a).hopgate.admin.v1.ConfirmRemovalsResponse\x12C\n" +
@@ -6500,7 +6617,7 @@ func file_hopgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hopgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_hopgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
 var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*GetRequest)(nil),                    // 0: hopgate.admin.v1.GetRequest
 	(*ListRequest)(nil),                   // 1: hopgate.admin.v1.ListRequest
@@ -6576,84 +6693,86 @@ var file_hopgate_admin_v1_admin_proto_goTypes = []any{
 	(*ListJoinTokensResponse)(nil),        // 71: hopgate.admin.v1.ListJoinTokensResponse
 	(*DeleteJoinTokenRequest)(nil),        // 72: hopgate.admin.v1.DeleteJoinTokenRequest
 	(*RevokeNodeRequest)(nil),             // 73: hopgate.admin.v1.RevokeNodeRequest
-	(*v1.Server)(nil),                     // 74: hopgate.config.v1.Server
-	(*v1.ApiKey)(nil),                     // 75: hopgate.config.v1.ApiKey
-	(*v1.Settings)(nil),                   // 76: hopgate.config.v1.Settings
-	(*fieldmaskpb.FieldMask)(nil),         // 77: google.protobuf.FieldMask
-	(*v1.Ingress)(nil),                    // 78: hopgate.config.v1.Ingress
-	(*v1.Team)(nil),                       // 79: hopgate.config.v1.Team
-	(*v1.IdentityProvider)(nil),           // 80: hopgate.config.v1.IdentityProvider
-	(*v1.Secret)(nil),                     // 81: hopgate.config.v1.Secret
-	(*v1.Toolset)(nil),                    // 82: hopgate.config.v1.Toolset
-	(*v1.Overlay)(nil),                    // 83: hopgate.config.v1.Overlay
-	(*timestamppb.Timestamp)(nil),         // 84: google.protobuf.Timestamp
-	(*v1.Refusal)(nil),                    // 85: hopgate.config.v1.Refusal
+	(*RotateSealingRingRequest)(nil),      // 74: hopgate.admin.v1.RotateSealingRingRequest
+	(*RotateSealingRingResponse)(nil),     // 75: hopgate.admin.v1.RotateSealingRingResponse
+	(*v1.Server)(nil),                     // 76: hopgate.config.v1.Server
+	(*v1.ApiKey)(nil),                     // 77: hopgate.config.v1.ApiKey
+	(*v1.Settings)(nil),                   // 78: hopgate.config.v1.Settings
+	(*fieldmaskpb.FieldMask)(nil),         // 79: google.protobuf.FieldMask
+	(*v1.Ingress)(nil),                    // 80: hopgate.config.v1.Ingress
+	(*v1.Team)(nil),                       // 81: hopgate.config.v1.Team
+	(*v1.IdentityProvider)(nil),           // 82: hopgate.config.v1.IdentityProvider
+	(*v1.Secret)(nil),                     // 83: hopgate.config.v1.Secret
+	(*v1.Toolset)(nil),                    // 84: hopgate.config.v1.Toolset
+	(*v1.Overlay)(nil),                    // 85: hopgate.config.v1.Overlay
+	(*timestamppb.Timestamp)(nil),         // 86: google.protobuf.Timestamp
+	(*v1.Refusal)(nil),                    // 87: hopgate.config.v1.Refusal
 }
 var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
-	74,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
-	75,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
-	76,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
-	74,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
-	74,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
-	77,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	75,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	75,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
-	77,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	76,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	76,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
-	77,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	78,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
-	78,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	78,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
-	77,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
-	79,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
-	79,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
-	79,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
-	77,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	80,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
-	80,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	80,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	77,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	81,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
-	81,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	81,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
-	77,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
-	82,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
-	82,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	82,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
-	77,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	83,  // 32: hopgate.admin.v1.ListOverlaysResponse.overlays:type_name -> hopgate.config.v1.Overlay
-	83,  // 33: hopgate.admin.v1.PutOverlayRequest.overlay:type_name -> hopgate.config.v1.Overlay
-	83,  // 34: hopgate.admin.v1.UpdateOverlayRequest.overlay:type_name -> hopgate.config.v1.Overlay
-	77,  // 35: hopgate.admin.v1.UpdateOverlayRequest.update_mask:type_name -> google.protobuf.FieldMask
-	74,  // 36: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
-	75,  // 37: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
-	76,  // 38: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
-	78,  // 39: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
-	79,  // 40: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
-	80,  // 41: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
-	81,  // 42: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
-	82,  // 43: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
-	83,  // 44: hopgate.admin.v1.Object.overlay:type_name -> hopgate.config.v1.Overlay
+	76,  // 0: hopgate.admin.v1.ListServersResponse.servers:type_name -> hopgate.config.v1.Server
+	77,  // 1: hopgate.admin.v1.ListApiKeysResponse.apikeys:type_name -> hopgate.config.v1.ApiKey
+	78,  // 2: hopgate.admin.v1.ListSettingsResponse.settings:type_name -> hopgate.config.v1.Settings
+	76,  // 3: hopgate.admin.v1.PutServerRequest.server:type_name -> hopgate.config.v1.Server
+	76,  // 4: hopgate.admin.v1.UpdateServerRequest.server:type_name -> hopgate.config.v1.Server
+	79,  // 5: hopgate.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	77,  // 6: hopgate.admin.v1.PutApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	77,  // 7: hopgate.admin.v1.UpdateApiKeyRequest.apikey:type_name -> hopgate.config.v1.ApiKey
+	79,  // 8: hopgate.admin.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	78,  // 9: hopgate.admin.v1.PutSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	78,  // 10: hopgate.admin.v1.UpdateSettingsRequest.settings:type_name -> hopgate.config.v1.Settings
+	79,  // 11: hopgate.admin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	80,  // 12: hopgate.admin.v1.ListIngressesResponse.ingresses:type_name -> hopgate.config.v1.Ingress
+	80,  // 13: hopgate.admin.v1.PutIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	80,  // 14: hopgate.admin.v1.UpdateIngressRequest.ingress:type_name -> hopgate.config.v1.Ingress
+	79,  // 15: hopgate.admin.v1.UpdateIngressRequest.update_mask:type_name -> google.protobuf.FieldMask
+	81,  // 16: hopgate.admin.v1.ListTeamsResponse.teams:type_name -> hopgate.config.v1.Team
+	81,  // 17: hopgate.admin.v1.PutTeamRequest.team:type_name -> hopgate.config.v1.Team
+	81,  // 18: hopgate.admin.v1.UpdateTeamRequest.team:type_name -> hopgate.config.v1.Team
+	79,  // 19: hopgate.admin.v1.UpdateTeamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	82,  // 20: hopgate.admin.v1.ListIdentityProvidersResponse.identityproviders:type_name -> hopgate.config.v1.IdentityProvider
+	82,  // 21: hopgate.admin.v1.PutIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	82,  // 22: hopgate.admin.v1.UpdateIdentityProviderRequest.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	79,  // 23: hopgate.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	83,  // 24: hopgate.admin.v1.ListSecretsResponse.secrets:type_name -> hopgate.config.v1.Secret
+	83,  // 25: hopgate.admin.v1.PutSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	83,  // 26: hopgate.admin.v1.UpdateSecretRequest.secret:type_name -> hopgate.config.v1.Secret
+	79,  // 27: hopgate.admin.v1.UpdateSecretRequest.update_mask:type_name -> google.protobuf.FieldMask
+	84,  // 28: hopgate.admin.v1.ListToolsetsResponse.toolsets:type_name -> hopgate.config.v1.Toolset
+	84,  // 29: hopgate.admin.v1.PutToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	84,  // 30: hopgate.admin.v1.UpdateToolsetRequest.toolset:type_name -> hopgate.config.v1.Toolset
+	79,  // 31: hopgate.admin.v1.UpdateToolsetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	85,  // 32: hopgate.admin.v1.ListOverlaysResponse.overlays:type_name -> hopgate.config.v1.Overlay
+	85,  // 33: hopgate.admin.v1.PutOverlayRequest.overlay:type_name -> hopgate.config.v1.Overlay
+	85,  // 34: hopgate.admin.v1.UpdateOverlayRequest.overlay:type_name -> hopgate.config.v1.Overlay
+	79,  // 35: hopgate.admin.v1.UpdateOverlayRequest.update_mask:type_name -> google.protobuf.FieldMask
+	76,  // 36: hopgate.admin.v1.Object.server:type_name -> hopgate.config.v1.Server
+	77,  // 37: hopgate.admin.v1.Object.apikey:type_name -> hopgate.config.v1.ApiKey
+	78,  // 38: hopgate.admin.v1.Object.settings:type_name -> hopgate.config.v1.Settings
+	80,  // 39: hopgate.admin.v1.Object.ingress:type_name -> hopgate.config.v1.Ingress
+	81,  // 40: hopgate.admin.v1.Object.team:type_name -> hopgate.config.v1.Team
+	82,  // 41: hopgate.admin.v1.Object.identityprovider:type_name -> hopgate.config.v1.IdentityProvider
+	83,  // 42: hopgate.admin.v1.Object.secret:type_name -> hopgate.config.v1.Secret
+	84,  // 43: hopgate.admin.v1.Object.toolset:type_name -> hopgate.config.v1.Toolset
+	85,  // 44: hopgate.admin.v1.Object.overlay:type_name -> hopgate.config.v1.Overlay
 	31,  // 45: hopgate.admin.v1.CreateChangeRequest.objects:type_name -> hopgate.admin.v1.Object
 	32,  // 46: hopgate.admin.v1.CreateChangeRequest.deletions:type_name -> hopgate.admin.v1.ObjectName
 	58,  // 47: hopgate.admin.v1.CreateChangeRequest.rollout:type_name -> hopgate.admin.v1.RolloutPlan
 	39,  // 48: hopgate.admin.v1.DiffChangesResponse.objects:type_name -> hopgate.admin.v1.ChangedObject
-	84,  // 49: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	86,  // 49: hopgate.admin.v1.Change.time:type_name -> google.protobuf.Timestamp
 	39,  // 50: hopgate.admin.v1.Change.objects:type_name -> hopgate.admin.v1.ChangedObject
 	41,  // 51: hopgate.admin.v1.Change.delivery:type_name -> hopgate.admin.v1.Delivery
 	59,  // 52: hopgate.admin.v1.Change.rollout:type_name -> hopgate.admin.v1.Rollout
 	40,  // 53: hopgate.admin.v1.ChangedObject.fields:type_name -> hopgate.admin.v1.ChangedField
-	85,  // 54: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
+	87,  // 54: hopgate.admin.v1.Delivery.refusals:type_name -> hopgate.config.v1.Refusal
 	38,  // 55: hopgate.admin.v1.ListChangesResponse.changes:type_name -> hopgate.admin.v1.Change
 	44,  // 56: hopgate.admin.v1.ListNodesResponse.nodes:type_name -> hopgate.admin.v1.Node
-	84,  // 57: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
+	86,  // 57: hopgate.admin.v1.Node.since:type_name -> google.protobuf.Timestamp
 	45,  // 58: hopgate.admin.v1.Node.rejected:type_name -> hopgate.admin.v1.Rejected
 	46,  // 59: hopgate.admin.v1.Node.upstreams:type_name -> hopgate.admin.v1.Upstream
-	84,  // 60: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
-	84,  // 61: hopgate.admin.v1.Node.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	84,  // 62: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
-	84,  // 63: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
+	86,  // 60: hopgate.admin.v1.Node.applied_time:type_name -> google.protobuf.Timestamp
+	86,  // 61: hopgate.admin.v1.Node.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	86,  // 62: hopgate.admin.v1.Rejected.since:type_name -> google.protobuf.Timestamp
+	86,  // 63: hopgate.admin.v1.Upstream.time:type_name -> google.protobuf.Timestamp
 	32,  // 64: hopgate.admin.v1.Info.held:type_name -> hopgate.admin.v1.ObjectName
 	38,  // 65: hopgate.admin.v1.WatchEventsResponse.change:type_name -> hopgate.admin.v1.Change
 	44,  // 66: hopgate.admin.v1.WatchEventsResponse.node:type_name -> hopgate.admin.v1.Node
@@ -6663,18 +6782,18 @@ var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
 	57,  // 70: hopgate.admin.v1.ExplainObjectResponse.origins:type_name -> hopgate.admin.v1.Origin
 	58,  // 71: hopgate.admin.v1.Rollout.plan:type_name -> hopgate.admin.v1.RolloutPlan
 	60,  // 72: hopgate.admin.v1.Rollout.steps:type_name -> hopgate.admin.v1.RolloutStep
-	84,  // 73: hopgate.admin.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	84,  // 74: hopgate.admin.v1.Rollout.update_time:type_name -> google.protobuf.Timestamp
+	86,  // 73: hopgate.admin.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	86,  // 74: hopgate.admin.v1.Rollout.update_time:type_name -> google.protobuf.Timestamp
 	62,  // 75: hopgate.admin.v1.Rollout.objects:type_name -> hopgate.admin.v1.StagedObject
 	61,  // 76: hopgate.admin.v1.Rollout.regions:type_name -> hopgate.admin.v1.RolloutRegion
-	84,  // 77: hopgate.admin.v1.RolloutStep.admit_time:type_name -> google.protobuf.Timestamp
-	84,  // 78: hopgate.admin.v1.RolloutStep.converge_time:type_name -> google.protobuf.Timestamp
+	86,  // 77: hopgate.admin.v1.RolloutStep.admit_time:type_name -> google.protobuf.Timestamp
+	86,  // 78: hopgate.admin.v1.RolloutStep.converge_time:type_name -> google.protobuf.Timestamp
 	61,  // 79: hopgate.admin.v1.RolloutStep.regions:type_name -> hopgate.admin.v1.RolloutRegion
-	84,  // 80: hopgate.admin.v1.StagedObject.create_time:type_name -> google.protobuf.Timestamp
+	86,  // 80: hopgate.admin.v1.StagedObject.create_time:type_name -> google.protobuf.Timestamp
 	59,  // 81: hopgate.admin.v1.ListRolloutsResponse.rollouts:type_name -> hopgate.admin.v1.Rollout
 	70,  // 82: hopgate.admin.v1.CreateJoinTokenResponse.info:type_name -> hopgate.admin.v1.JoinToken
-	84,  // 83: hopgate.admin.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	84,  // 84: hopgate.admin.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	86,  // 83: hopgate.admin.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	86,  // 84: hopgate.admin.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
 	70,  // 85: hopgate.admin.v1.ListJoinTokensResponse.tokens:type_name -> hopgate.admin.v1.JoinToken
 	0,   // 86: hopgate.admin.v1.AdminService.GetServer:input_type -> hopgate.admin.v1.GetRequest
 	1,   // 87: hopgate.admin.v1.AdminService.ListServers:input_type -> hopgate.admin.v1.ListRequest
@@ -6736,76 +6855,78 @@ var file_hopgate_admin_v1_admin_proto_depIdxs = []int32{
 	1,   // 143: hopgate.admin.v1.AdminService.ListJoinTokens:input_type -> hopgate.admin.v1.ListRequest
 	72,  // 144: hopgate.admin.v1.AdminService.DeleteJoinToken:input_type -> hopgate.admin.v1.DeleteJoinTokenRequest
 	73,  // 145: hopgate.admin.v1.AdminService.RevokeNode:input_type -> hopgate.admin.v1.RevokeNodeRequest
-	1,   // 146: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
-	51,  // 147: hopgate.admin.v1.AdminService.WatchEvents:input_type -> hopgate.admin.v1.WatchEventsRequest
-	49,  // 148: hopgate.admin.v1.AdminService.ConfirmRemovals:input_type -> hopgate.admin.v1.ConfirmRemovalsRequest
-	47,  // 149: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
-	74,  // 150: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
-	2,   // 151: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
-	74,  // 152: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
-	74,  // 153: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
-	30,  // 154: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
-	75,  // 155: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
-	3,   // 156: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
-	75,  // 157: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
-	75,  // 158: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
-	30,  // 159: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
-	76,  // 160: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
-	4,   // 161: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
-	76,  // 162: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
-	76,  // 163: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
-	30,  // 164: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
-	78,  // 165: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
-	11,  // 166: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
-	78,  // 167: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
-	78,  // 168: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
-	30,  // 169: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
-	79,  // 170: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
-	14,  // 171: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
-	79,  // 172: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
-	79,  // 173: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
-	30,  // 174: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
-	80,  // 175: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	17,  // 176: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
-	80,  // 177: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	80,  // 178: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
-	30,  // 179: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
-	81,  // 180: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
-	20,  // 181: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
-	81,  // 182: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
-	81,  // 183: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
-	30,  // 184: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
-	82,  // 185: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
-	23,  // 186: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
-	82,  // 187: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
-	82,  // 188: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
-	30,  // 189: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
-	38,  // 190: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
-	38,  // 191: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
-	42,  // 192: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
-	36,  // 193: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
-	38,  // 194: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
-	83,  // 195: hopgate.admin.v1.AdminService.GetOverlay:output_type -> hopgate.config.v1.Overlay
-	26,  // 196: hopgate.admin.v1.AdminService.ListOverlays:output_type -> hopgate.admin.v1.ListOverlaysResponse
-	83,  // 197: hopgate.admin.v1.AdminService.PutOverlay:output_type -> hopgate.config.v1.Overlay
-	83,  // 198: hopgate.admin.v1.AdminService.UpdateOverlay:output_type -> hopgate.config.v1.Overlay
-	30,  // 199: hopgate.admin.v1.AdminService.DeleteOverlay:output_type -> hopgate.admin.v1.DeleteResponse
-	55,  // 200: hopgate.admin.v1.AdminService.ExplainObject:output_type -> hopgate.admin.v1.ExplainObjectResponse
-	59,  // 201: hopgate.admin.v1.AdminService.GetRollout:output_type -> hopgate.admin.v1.Rollout
-	64,  // 202: hopgate.admin.v1.AdminService.ListRollouts:output_type -> hopgate.admin.v1.ListRolloutsResponse
-	59,  // 203: hopgate.admin.v1.AdminService.PauseRollout:output_type -> hopgate.admin.v1.Rollout
-	59,  // 204: hopgate.admin.v1.AdminService.ResumeRollout:output_type -> hopgate.admin.v1.Rollout
-	59,  // 205: hopgate.admin.v1.AdminService.AbortRollout:output_type -> hopgate.admin.v1.Rollout
-	69,  // 206: hopgate.admin.v1.AdminService.CreateJoinToken:output_type -> hopgate.admin.v1.CreateJoinTokenResponse
-	71,  // 207: hopgate.admin.v1.AdminService.ListJoinTokens:output_type -> hopgate.admin.v1.ListJoinTokensResponse
-	30,  // 208: hopgate.admin.v1.AdminService.DeleteJoinToken:output_type -> hopgate.admin.v1.DeleteResponse
-	30,  // 209: hopgate.admin.v1.AdminService.RevokeNode:output_type -> hopgate.admin.v1.DeleteResponse
-	43,  // 210: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
-	52,  // 211: hopgate.admin.v1.AdminService.WatchEvents:output_type -> hopgate.admin.v1.WatchEventsResponse
-	50,  // 212: hopgate.admin.v1.AdminService.ConfirmRemovals:output_type -> hopgate.admin.v1.ConfirmRemovalsResponse
-	48,  // 213: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
-	150, // [150:214] is the sub-list for method output_type
-	86,  // [86:150] is the sub-list for method input_type
+	74,  // 146: hopgate.admin.v1.AdminService.RotateSealingRing:input_type -> hopgate.admin.v1.RotateSealingRingRequest
+	1,   // 147: hopgate.admin.v1.AdminService.ListNodes:input_type -> hopgate.admin.v1.ListRequest
+	51,  // 148: hopgate.admin.v1.AdminService.WatchEvents:input_type -> hopgate.admin.v1.WatchEventsRequest
+	49,  // 149: hopgate.admin.v1.AdminService.ConfirmRemovals:input_type -> hopgate.admin.v1.ConfirmRemovalsRequest
+	47,  // 150: hopgate.admin.v1.AdminService.GetInfo:input_type -> hopgate.admin.v1.GetInfoRequest
+	76,  // 151: hopgate.admin.v1.AdminService.GetServer:output_type -> hopgate.config.v1.Server
+	2,   // 152: hopgate.admin.v1.AdminService.ListServers:output_type -> hopgate.admin.v1.ListServersResponse
+	76,  // 153: hopgate.admin.v1.AdminService.PutServer:output_type -> hopgate.config.v1.Server
+	76,  // 154: hopgate.admin.v1.AdminService.UpdateServer:output_type -> hopgate.config.v1.Server
+	30,  // 155: hopgate.admin.v1.AdminService.DeleteServer:output_type -> hopgate.admin.v1.DeleteResponse
+	77,  // 156: hopgate.admin.v1.AdminService.GetApiKey:output_type -> hopgate.config.v1.ApiKey
+	3,   // 157: hopgate.admin.v1.AdminService.ListApiKeys:output_type -> hopgate.admin.v1.ListApiKeysResponse
+	77,  // 158: hopgate.admin.v1.AdminService.PutApiKey:output_type -> hopgate.config.v1.ApiKey
+	77,  // 159: hopgate.admin.v1.AdminService.UpdateApiKey:output_type -> hopgate.config.v1.ApiKey
+	30,  // 160: hopgate.admin.v1.AdminService.DeleteApiKey:output_type -> hopgate.admin.v1.DeleteResponse
+	78,  // 161: hopgate.admin.v1.AdminService.GetSettings:output_type -> hopgate.config.v1.Settings
+	4,   // 162: hopgate.admin.v1.AdminService.ListSettings:output_type -> hopgate.admin.v1.ListSettingsResponse
+	78,  // 163: hopgate.admin.v1.AdminService.PutSettings:output_type -> hopgate.config.v1.Settings
+	78,  // 164: hopgate.admin.v1.AdminService.UpdateSettings:output_type -> hopgate.config.v1.Settings
+	30,  // 165: hopgate.admin.v1.AdminService.DeleteSettings:output_type -> hopgate.admin.v1.DeleteResponse
+	80,  // 166: hopgate.admin.v1.AdminService.GetIngress:output_type -> hopgate.config.v1.Ingress
+	11,  // 167: hopgate.admin.v1.AdminService.ListIngresses:output_type -> hopgate.admin.v1.ListIngressesResponse
+	80,  // 168: hopgate.admin.v1.AdminService.PutIngress:output_type -> hopgate.config.v1.Ingress
+	80,  // 169: hopgate.admin.v1.AdminService.UpdateIngress:output_type -> hopgate.config.v1.Ingress
+	30,  // 170: hopgate.admin.v1.AdminService.DeleteIngress:output_type -> hopgate.admin.v1.DeleteResponse
+	81,  // 171: hopgate.admin.v1.AdminService.GetTeam:output_type -> hopgate.config.v1.Team
+	14,  // 172: hopgate.admin.v1.AdminService.ListTeams:output_type -> hopgate.admin.v1.ListTeamsResponse
+	81,  // 173: hopgate.admin.v1.AdminService.PutTeam:output_type -> hopgate.config.v1.Team
+	81,  // 174: hopgate.admin.v1.AdminService.UpdateTeam:output_type -> hopgate.config.v1.Team
+	30,  // 175: hopgate.admin.v1.AdminService.DeleteTeam:output_type -> hopgate.admin.v1.DeleteResponse
+	82,  // 176: hopgate.admin.v1.AdminService.GetIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	17,  // 177: hopgate.admin.v1.AdminService.ListIdentityProviders:output_type -> hopgate.admin.v1.ListIdentityProvidersResponse
+	82,  // 178: hopgate.admin.v1.AdminService.PutIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	82,  // 179: hopgate.admin.v1.AdminService.UpdateIdentityProvider:output_type -> hopgate.config.v1.IdentityProvider
+	30,  // 180: hopgate.admin.v1.AdminService.DeleteIdentityProvider:output_type -> hopgate.admin.v1.DeleteResponse
+	83,  // 181: hopgate.admin.v1.AdminService.GetSecret:output_type -> hopgate.config.v1.Secret
+	20,  // 182: hopgate.admin.v1.AdminService.ListSecrets:output_type -> hopgate.admin.v1.ListSecretsResponse
+	83,  // 183: hopgate.admin.v1.AdminService.PutSecret:output_type -> hopgate.config.v1.Secret
+	83,  // 184: hopgate.admin.v1.AdminService.UpdateSecret:output_type -> hopgate.config.v1.Secret
+	30,  // 185: hopgate.admin.v1.AdminService.DeleteSecret:output_type -> hopgate.admin.v1.DeleteResponse
+	84,  // 186: hopgate.admin.v1.AdminService.GetToolset:output_type -> hopgate.config.v1.Toolset
+	23,  // 187: hopgate.admin.v1.AdminService.ListToolsets:output_type -> hopgate.admin.v1.ListToolsetsResponse
+	84,  // 188: hopgate.admin.v1.AdminService.PutToolset:output_type -> hopgate.config.v1.Toolset
+	84,  // 189: hopgate.admin.v1.AdminService.UpdateToolset:output_type -> hopgate.config.v1.Toolset
+	30,  // 190: hopgate.admin.v1.AdminService.DeleteToolset:output_type -> hopgate.admin.v1.DeleteResponse
+	38,  // 191: hopgate.admin.v1.AdminService.CreateChange:output_type -> hopgate.admin.v1.Change
+	38,  // 192: hopgate.admin.v1.AdminService.GetChange:output_type -> hopgate.admin.v1.Change
+	42,  // 193: hopgate.admin.v1.AdminService.ListChanges:output_type -> hopgate.admin.v1.ListChangesResponse
+	36,  // 194: hopgate.admin.v1.AdminService.DiffChanges:output_type -> hopgate.admin.v1.DiffChangesResponse
+	38,  // 195: hopgate.admin.v1.AdminService.RevertChange:output_type -> hopgate.admin.v1.Change
+	85,  // 196: hopgate.admin.v1.AdminService.GetOverlay:output_type -> hopgate.config.v1.Overlay
+	26,  // 197: hopgate.admin.v1.AdminService.ListOverlays:output_type -> hopgate.admin.v1.ListOverlaysResponse
+	85,  // 198: hopgate.admin.v1.AdminService.PutOverlay:output_type -> hopgate.config.v1.Overlay
+	85,  // 199: hopgate.admin.v1.AdminService.UpdateOverlay:output_type -> hopgate.config.v1.Overlay
+	30,  // 200: hopgate.admin.v1.AdminService.DeleteOverlay:output_type -> hopgate.admin.v1.DeleteResponse
+	55,  // 201: hopgate.admin.v1.AdminService.ExplainObject:output_type -> hopgate.admin.v1.ExplainObjectResponse
+	59,  // 202: hopgate.admin.v1.AdminService.GetRollout:output_type -> hopgate.admin.v1.Rollout
+	64,  // 203: hopgate.admin.v1.AdminService.ListRollouts:output_type -> hopgate.admin.v1.ListRolloutsResponse
+	59,  // 204: hopgate.admin.v1.AdminService.PauseRollout:output_type -> hopgate.admin.v1.Rollout
+	59,  // 205: hopgate.admin.v1.AdminService.ResumeRollout:output_type -> hopgate.admin.v1.Rollout
+	59,  // 206: hopgate.admin.v1.AdminService.AbortRollout:output_type -> hopgate.admin.v1.Rollout
+	69,  // 207: hopgate.admin.v1.AdminService.CreateJoinToken:output_type -> hopgate.admin.v1.CreateJoinTokenResponse
+	71,  // 208: hopgate.admin.v1.AdminService.ListJoinTokens:output_type -> hopgate.admin.v1.ListJoinTokensResponse
+	30,  // 209: hopgate.admin.v1.AdminService.DeleteJoinToken:output_type -> hopgate.admin.v1.DeleteResponse
+	30,  // 210: hopgate.admin.v1.AdminService.RevokeNode:output_type -> hopgate.admin.v1.DeleteResponse
+	75,  // 211: hopgate.admin.v1.AdminService.RotateSealingRing:output_type -> hopgate.admin.v1.RotateSealingRingResponse
+	43,  // 212: hopgate.admin.v1.AdminService.ListNodes:output_type -> hopgate.admin.v1.ListNodesResponse
+	52,  // 213: hopgate.admin.v1.AdminService.WatchEvents:output_type -> hopgate.admin.v1.WatchEventsResponse
+	50,  // 214: hopgate.admin.v1.AdminService.ConfirmRemovals:output_type -> hopgate.admin.v1.ConfirmRemovalsResponse
+	48,  // 215: hopgate.admin.v1.AdminService.GetInfo:output_type -> hopgate.admin.v1.Info
+	151, // [151:216] is the sub-list for method output_type
+	86,  // [86:151] is the sub-list for method input_type
 	86,  // [86:86] is the sub-list for extension type_name
 	86,  // [86:86] is the sub-list for extension extendee
 	0,   // [0:86] is the sub-list for field type_name
@@ -6838,7 +6959,7 @@ func file_hopgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_admin_v1_admin_proto_rawDesc), len(file_hopgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   74,
+			NumMessages:   76,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

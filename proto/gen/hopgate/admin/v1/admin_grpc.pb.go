@@ -85,6 +85,7 @@ const (
 	AdminService_ListJoinTokens_FullMethodName         = "/hopgate.admin.v1.AdminService/ListJoinTokens"
 	AdminService_DeleteJoinToken_FullMethodName        = "/hopgate.admin.v1.AdminService/DeleteJoinToken"
 	AdminService_RevokeNode_FullMethodName             = "/hopgate.admin.v1.AdminService/RevokeNode"
+	AdminService_RotateSealingRing_FullMethodName      = "/hopgate.admin.v1.AdminService/RotateSealingRing"
 	AdminService_ListNodes_FullMethodName              = "/hopgate.admin.v1.AdminService/ListNodes"
 	AdminService_WatchEvents_FullMethodName            = "/hopgate.admin.v1.AdminService/WatchEvents"
 	AdminService_ConfirmRemovals_FullMethodName        = "/hopgate.admin.v1.AdminService/ConfirmRemovals"
@@ -218,6 +219,8 @@ type AdminServiceClient interface {
 	DeleteJoinToken(ctx context.Context, in *DeleteJoinTokenRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// RevokeNode shuts a data plane out: its streams end, and every certificate it has is worthless from now on.
 	RevokeNode(ctx context.Context, in *RevokeNodeRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// RotateSealingRing gives the ring that seals session ids a new key now, whatever the age of the one it has.
+	RotateSealingRing(ctx context.Context, in *RotateSealingRingRequest, opts ...grpc.CallOption) (*RotateSealingRingResponse, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	// WatchEvents tells of changes and of how the data planes take them, as they happen, until the caller ends the call. Its REST face sends
@@ -837,6 +840,16 @@ func (c *adminServiceClient) RevokeNode(ctx context.Context, in *RevokeNodeReque
 	return out, nil
 }
 
+func (c *adminServiceClient) RotateSealingRing(ctx context.Context, in *RotateSealingRingRequest, opts ...grpc.CallOption) (*RotateSealingRingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateSealingRingResponse)
+	err := c.cc.Invoke(ctx, AdminService_RotateSealingRing_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListNodes(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListNodesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNodesResponse)
@@ -1013,6 +1026,8 @@ type AdminServiceServer interface {
 	DeleteJoinToken(context.Context, *DeleteJoinTokenRequest) (*DeleteResponse, error)
 	// RevokeNode shuts a data plane out: its streams end, and every certificate it has is worthless from now on.
 	RevokeNode(context.Context, *RevokeNodeRequest) (*DeleteResponse, error)
+	// RotateSealingRing gives the ring that seals session ids a new key now, whatever the age of the one it has.
+	RotateSealingRing(context.Context, *RotateSealingRingRequest) (*RotateSealingRingResponse, error)
 	// ListNodes returns every data plane that is or was connected to this control plane.
 	ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error)
 	// WatchEvents tells of changes and of how the data planes take them, as they happen, until the caller ends the call. Its REST face sends
@@ -1211,6 +1226,9 @@ func (UnimplementedAdminServiceServer) DeleteJoinToken(context.Context, *DeleteJ
 }
 func (UnimplementedAdminServiceServer) RevokeNode(context.Context, *RevokeNodeRequest) (*DeleteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeNode not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateSealingRing(context.Context, *RotateSealingRingRequest) (*RotateSealingRingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateSealingRing not implemented")
 }
 func (UnimplementedAdminServiceServer) ListNodes(context.Context, *ListRequest) (*ListNodesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
@@ -2325,6 +2343,24 @@ func _AdminService_RevokeNode_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RotateSealingRing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateSealingRingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateSealingRing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateSealingRing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateSealingRing(ctx, req.(*RotateSealingRingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListNodes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRequest)
 	if err := dec(in); err != nil {
@@ -2636,6 +2672,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeNode",
 			Handler:    _AdminService_RevokeNode_Handler,
+		},
+		{
+			MethodName: "RotateSealingRing",
+			Handler:    _AdminService_RotateSealingRing_Handler,
 		},
 		{
 			MethodName: "ListNodes",
