@@ -99,7 +99,7 @@ func New(cfg Config) (*Plane, error) {
 	if p.views, err = view.New(cfg.view()); err != nil {
 		return nil, err
 	}
-	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Revision: p.views.Revision, Registerer: cfg.Registry}); err != nil {
+	if p.fleet, err = fleet.New(fleet.Config{Current: p.views.Current, Revision: p.views.Revision, Needs: p.views.Needs, Registerer: cfg.Registry}); err != nil {
 		return nil, err
 	}
 	if r, ok := cfg.Store.(Relay); ok {

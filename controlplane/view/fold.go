@@ -198,8 +198,8 @@ func (v *Views) goneSince(old, next *Snapshot) []confset.Key {
 	return gone
 }
 
-// stage lets the publisher have objects and removals, and with them the secrets that come into or out of sight somewhere, which it returns;
-// mu is held.
+// stage lets the publisher have objects and removals, and with them what it returns: the secrets that come into or out of sight somewhere, and
+// the objects that overlays change now and didn't before, or the other way; mu is held.
 func (v *Views) stage(objs []confset.Object, removals []confset.Key) (turned []confset.Key) {
 	for i := range objs {
 		v.pending[objs[i].Key] = &objs[i]
@@ -210,16 +210,34 @@ func (v *Views) stage(objs []confset.Object, removals []confset.Key) (turned []c
 	}
 	turned = v.sights.stage(objs, removals)
 	for _, key := range turned {
-		if o, ok := v.sights.secrets[key.Name]; ok {
+		if key.Kind != kindSecret {
+			v.restate(key)
+		} else if o, ok := v.sights.secrets[key.Name]; ok {
 			v.pending[key] = &o
 		} else if _, ok := v.staging.Load().masks[ringOld][key]; ok {
 			v.pending[key] = nil // for one ring it is what stands in for it
 		}
 	}
+	if slices.ContainsFunc(turned, func(key confset.Key) bool { return key.Kind != kindSecret }) {
+		laid := v.sights.overlays.laid()
+		v.laid.Store(&laid)
+	}
 	if v.since.IsZero() {
 		v.since = time.Now()
 	}
 	return turned
+}
+
+// restate publishes an object once more, because another feature level is needed for it; mu is held.
+func (v *Views) restate(key confset.Key) {
+	if _, ok := v.pending[key]; ok {
+		return
+	}
+	if view := v.lanes.Load().other[levels].views[ringNew]; view != nil {
+		if o, ok := view.Set.Get(key); ok {
+			v.pending[key] = &o
+		}
+	}
 }
 
 // moveTo makes a snapshot the current one; mu is held.

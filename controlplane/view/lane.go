@@ -37,10 +37,10 @@ type leveled struct {
 	levels []int32
 }
 
-func newLeveled(d confset.Delta) leveled {
+func (v *Views) newLeveled(d confset.Delta) leveled {
 	out := leveled{d, make([]int32, len(d.Upserts))}
 	for i, o := range d.Upserts {
-		out.levels[i] = needs(o)
+		out.levels[i] = v.Needs(o)
 	}
 	return out
 }

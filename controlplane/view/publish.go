@@ -68,10 +68,10 @@ func (v *Views) takePending() *stamp {
 	s, staged := v.index.Load(), v.staging.Load()
 	at := &stamp{epoch: epochFor(s.Epoch, len(v.held)), revision: s.Revision, since: v.since, history: v.history, trail: v.trail,
 		active: staged.active}
-	at.deltas[ringOld] = newLeveled(staged.masks[ringOld].over(d))
+	at.deltas[ringOld] = v.newLeveled(staged.masks[ringOld].over(d))
 	at.deltas[ringNew] = at.deltas[ringOld]
 	if staged.active != nil {
-		at.deltas[ringNew] = newLeveled(staged.masks[ringNew].over(d))
+		at.deltas[ringNew] = v.newLeveled(staged.masks[ringNew].over(d))
 	}
 	at.sight = v.sights.sight(at.deltas, staged.masks, v.lanes.Load())
 	clear(v.pending)

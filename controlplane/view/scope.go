@@ -31,9 +31,9 @@ func (s Scope) String() string {
 	return s.Region + "/" + s.Group
 }
 
-// Withholds says whether an object isn't for this scope because it needs a higher feature level. It takes about 100 ns.
-func (s Scope) Withholds(o confset.Object) bool {
-	return s.FeatureLevel < levels && needs(o) > s.FeatureLevel
+// Withholds says whether an object isn't for a scope because it needs a higher feature level. It takes about 100 ns.
+func (v *Views) Withholds(s Scope, o confset.Object) bool {
+	return s.FeatureLevel < levels && v.Needs(o) > s.FeatureLevel
 }
 
 // Unsupported returns which objects are withheld from a scope for its feature level, at most n of them in canonical order, and how many there
@@ -46,7 +46,7 @@ func (v *Views) Unsupported(s Scope, n int) (some []confset.Key, all int) {
 		return nil, 0
 	}
 	for _, o := range confset.Diff(lacks.Set, has.Set).Upserts {
-		if !s.Withholds(o) {
+		if !v.Withholds(s, o) {
 			continue
 		}
 		if all++; len(some) < n {
@@ -56,7 +56,7 @@ func (v *Views) Unsupported(s Scope, n int) (some []confset.Key, all int) {
 	return some, all
 }
 
-// needs returns the feature level a data plane must have to get an object.
+// needs returns the feature level a data plane must have for the content of an object.
 func needs(o confset.Object) int32 { return rules.Level(o.Key.Kind, o.Body) }
 
 // tier is the lanes of one region, one per feature level.

@@ -25,14 +25,18 @@ type sights struct {
 	secrets map[string]confset.Object // as pushed
 	servers map[string]need           // those that refer to secrets
 	seen    map[string]map[string]int // by region and secret: how many servers there need it; never zero
-	turned  map[confset.Key]struct{}  // secrets that came into or out of sight somewhere since they were asked for
+	turned  map[confset.Key]struct{}  // secrets that came into or out of sight somewhere, and targets of overlays, since they were asked for
+
+	overlays    overlays
+	credentials map[string][]string // secrets by server
 }
 
 // need is which secrets a server needs and where.
 type need struct{ secrets, regions []string }
 
 func newSights() *sights {
-	return &sights{secrets: map[string]confset.Object{}, servers: map[string]need{}, seen: map[string]map[string]int{}, turned: map[confset.Key]struct{}{}}
+	return &sights{secrets: map[string]confset.Object{}, servers: map[string]need{}, seen: map[string]map[string]int{}, turned: map[confset.Key]struct{}{},
+		overlays: newOverlays(), credentials: map[string][]string{}}
 }
 
 // stage takes in what will be published next and returns the secrets that come into or out of sight somewhere by it, in canonical order.
@@ -40,7 +44,9 @@ func (s *sights) stage(objs []confset.Object, removals []confset.Key) []confset.
 	for _, key := range removals {
 		switch key.Kind {
 		case kindServer:
-			s.wants(key.Name, need{})
+			s.serve(key.Name, need{})
+		case kindOverlay:
+			s.lay(key.Name, overlaid{})
 		case kindSecret:
 			delete(s.secrets, key.Name)
 		}
@@ -48,7 +54,9 @@ func (s *sights) stage(objs []confset.Object, removals []confset.Key) []confset.
 	for _, o := range objs {
 		switch o.Key.Kind {
 		case kindServer:
-			s.wants(o.Key.Name, needOf(o))
+			s.serve(o.Key.Name, needOf(o))
+		case kindOverlay:
+			s.lay(o.Key.Name, overlaidOf(o))
 		case kindSecret:
 			s.secrets[o.Key.Name] = o
 		}
@@ -62,8 +70,11 @@ func (s *sights) stage(objs []confset.Object, removals []confset.Key) []confset.
 func (s *sights) hold(was, now *staging) {
 	for id, m := range now.images {
 		for key, img := range m {
-			if key.Kind == kindServer {
+			switch {
+			case key.Kind == kindServer:
 				s.wants(heldName(id, key.Name), img.need)
+			case key.Kind == kindOverlay && img.obj != nil:
+				s.lay(heldName(id, key.Name), overlaidOf(*img.obj))
 			}
 		}
 	}
@@ -72,8 +83,11 @@ func (s *sights) hold(was, now *staging) {
 			continue
 		}
 		for key := range m {
-			if key.Kind == kindServer {
+			switch key.Kind {
+			case kindServer:
 				s.wants(heldName(id, key.Name), need{})
+			case kindOverlay:
+				s.lay(heldName(id, key.Name), overlaid{})
 			}
 		}
 	}
@@ -81,6 +95,20 @@ func (s *sights) hold(was, now *staging) {
 
 // heldName is one that no server has.
 func heldName(change, server string) string { return "before " + change + "/" + server }
+
+// serve takes in a server, or without need one that is gone.
+func (s *sights) serve(name string, now need) {
+	s.wants(name, now)
+	if slices.Equal(s.credentials[name], now.secrets) {
+		return
+	}
+	if s.credentials[name] = now.secrets; len(now.secrets) == 0 {
+		delete(s.credentials, name)
+	}
+	for by := range s.overlays.targets[confset.Key{Kind: kindServer, Name: name}] {
+		s.lean(by)
+	}
+}
 
 // wants replaces what a server needs.
 func (s *sights) wants(server string, now need) {
@@ -130,7 +158,7 @@ func needOf(o confset.Object) need {
 	if proto.Unmarshal(o.Body, m) != nil {
 		return need{}
 	}
-	var n need
+	var n need // its secrets count for overlays also when no endpoint says where
 	for _, r := range links.Of(m).Refs {
 		if r.To.Kind == kindSecret {
 			n.secrets = append(n.secrets, r.To.Name)
