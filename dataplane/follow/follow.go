@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -99,6 +100,7 @@ type Follower struct {
 	tracer  trace.Tracer
 	metrics *metrics
 	changed chan struct{} // health changed; holds one
+	second  int           // of healthEvery, in which health is reported
 
 	store   *lastgood.Store // set by Boot
 	set     *confset.Set    // the desired set as received; Boot, then Run only
@@ -157,6 +159,7 @@ func New(cfg Config) (*Follower, error) {
 		tracer:  cfg.Tracer.Tracer("github.com/hopgate/hopgate/dataplane/follow"),
 		metrics: newMetrics(),
 		changed: make(chan struct{}, 1),
+		second:  rand.N(int(healthEvery / time.Second)),
 		pace:    &pacing{},
 	}, nil
 }

@@ -17,6 +17,16 @@ const (
 	partWithin = 500 * time.Millisecond
 )
 
+// untilMark returns how long it is to the next time for a report: when the wall clock's seconds since 1970 leave a rest of second when divided by
+// healthEvery, and begin. A control plane so gets the reports of an idle fleet in bunches, one each second, and isn't woken up for every one.
+func untilMark(now time.Time, second int) time.Duration {
+	at := now.Truncate(healthEvery).Add(time.Duration(second) * time.Second)
+	for !at.After(now) {
+		at = at.Add(healthEvery)
+	}
+	return at.Sub(now)
+}
+
 // health is what there is to report.
 func (s *session) health() *syncv1.Health {
 	h := s.f.cfg.Health()

@@ -101,7 +101,7 @@ func receive(ctx context.Context, stream syncv1.SyncService_SyncClient, to chan<
 
 // run says hello and answers until something ends the stream.
 func (s *session) run(ctx context.Context, resync bool) *ending {
-	health := time.NewTicker(healthEvery)
+	health := time.NewTimer(untilMark(time.Now(), s.f.second))
 	defer health.Stop()
 	demand := time.NewTicker(demandEvery)
 	defer demand.Stop()
@@ -122,6 +122,7 @@ func (s *session) run(ctx context.Context, resync bool) *ending {
 				return end
 			}
 		case <-health.C:
+			health.Reset(untilMark(time.Now(), s.f.second))
 			err = s.sendHealth(false)
 		case <-s.f.changed:
 			err = s.sendHealth(true)

@@ -157,18 +157,23 @@ func (p *plane) digest() []byte {
 	return d[:]
 }
 
-// report sends health now, and then again and again until ctx ends.
+// report sends health now, and then again and again until ctx ends, when a second begins like the real ones.
 func (p *plane) report(ctx context.Context) *time.Timer {
 	var t *time.Timer
 	var set atomic.Bool
-	t = time.AfterFunc(p.crowd.health, func() {
+	t = time.AfterFunc(p.pause(), func() {
 		if ctx.Err() == nil && set.Load() && p.health() == nil {
-			t.Reset(p.crowd.health)
+			t.Reset(p.pause())
 		}
 	})
 	set.Store(true)
 	p.health() //nolint:errcheck // the receiving side knows why
 	return t
+}
+
+// pause is how long it is until the next report.
+func (p *plane) pause() time.Duration {
+	return time.Until(time.Now().Add(p.crowd.health).Truncate(time.Second))
 }
 
 func (p *plane) health() error {
