@@ -80,6 +80,7 @@ type Plane struct {
 	replicas *replicas.Count
 	shares   *share.Ledger
 	leader   *rollout.Leader // nil: a relay
+	rotator  *secret.Rotator // nil: a relay
 	stream   *stream.Server
 	api      *api.Server
 	grpc     *grpc.Server
@@ -112,6 +113,9 @@ func New(cfg Config) (*Plane, error) {
 		return nil, err
 	}
 	if err := p.newStream(); err != nil {
+		return nil, err
+	}
+	if err = p.newRotator(); err != nil {
 		return nil, err
 	}
 	return p, p.newAPI()
@@ -169,7 +173,7 @@ func (p *Plane) newStream() error {
 	if p.cfg.SyncTLS != nil {
 		cfg.Identify = stream.FromCertificate
 	}
-	cfg.Refused = authority.NewNodes(p.views).Refused
+	cfg.Refused, cfg.ShutOut = authority.NewNodes(p.index()).Refused, p.shutList
 	var err error
 	if p.stream, err = stream.New(cfg); err != nil {
 		return err
@@ -192,12 +196,12 @@ func (p *Plane) newAPI() error {
 	if err != nil {
 		return err
 	}
-	cfg := api.Config{Store: p.cfg.Store, Index: p.views, Fleet: p.fleet, Gate: gate, KEK: p.cfg.KEK, State: p.views, Keys: keys.Find, MasterKey: p.cfg.MasterKey,
+	cfg := api.Config{Store: p.cfg.Store, Index: p.index(), Fleet: p.fleet, Gate: gate, KEK: p.cfg.KEK, State: p.views, Keys: keys.Find, MasterKey: p.cfg.MasterKey,
 		Ready: p.Ready, Version: p.cfg.Version, Replica: p.cfg.Replica, Log: p.cfg.Log, Tracer: p.cfg.Tracer}
 	if r, ok := p.cfg.Store.(Relay); ok {
 		cfg.Home, cfg.Opened = r.Home, true
 	} else {
-		cfg.Live = p.leader.Live
+		cfg.Live, cfg.Waits, cfg.Rotate = p.leader.Live, p.leader.Waits, p.rotator.Now
 	}
 	if p.api, err = api.New(cfg); err != nil {
 		return err
@@ -304,6 +308,8 @@ func (p *Plane) WaitReady(ctx context.Context) error {
 func (p *Plane) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	leading, rest := context.WithCancel(base)
+	defer rest()
 	failed := make(chan error, 8)
 	var rooms sync.WaitGroup
 	room := func(run func() error) {
@@ -317,7 +323,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	room(func() error { return p.api.Run(base) })
 	room(func() error { return p.replicas.Run(base) })
 	room(func() error { return p.rotate(base) })
-	room(func() error { return p.lead(base) })
+	room(func() error { return p.lead(leading) })
 	room(func() error { return p.shutOut(base) })
 	room(func() error { return p.shareOut(base) })
 	room(func() error { return p.serveSync(base, p.local) })
@@ -330,6 +336,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	rest() // before data planes are sent away: nobody is to miss them
 	p.drain(ctx)
 	stop()
 	rooms.Wait()

@@ -11,16 +11,21 @@ import (
 // sessionRing seals what data planes hand to clients of MCP.
 const sessionRing = "session"
 
-// rotate gives the sealing ring new keys. A relay gets its ring from home.
-func (p *Plane) rotate(ctx context.Context) error {
+// newRotator makes what gives the sealing ring new keys. A relay gets its ring from home.
+func (p *Plane) newRotator() (err error) {
 	if _, reads := p.cfg.Store.(Relay); reads {
 		return nil
 	}
-	r, err := secret.NewRotator(secret.Rotation{Store: p.cfg.Store, KEK: p.cfg.KEK, Name: sessionRing, Everyone: p.everyone, Log: p.cfg.Log})
-	if err != nil {
-		return err
+	p.rotator, err = secret.NewRotator(secret.Rotation{Store: p.cfg.Store, KEK: p.cfg.KEK, Name: sessionRing, Everyone: p.everyone, Log: p.cfg.Log})
+	return err
+}
+
+// rotate gives the sealing ring new keys until ctx ends.
+func (p *Plane) rotate(ctx context.Context) error {
+	if p.rotator == nil {
+		return nil
 	}
-	return r.Run(ctx)
+	return p.rotator.Run(ctx)
 }
 
 // everyone returns nil when every data plane of this control plane serves a revision of the ring. Those of others have the rotation's grace.

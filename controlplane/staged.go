@@ -19,6 +19,7 @@ func (p *Plane) newLeader() (err error) {
 
 // report counts the data planes of this control plane with regard to the active rollout.
 func (p *Plane) report(now time.Time) rollout.Report {
+	p.fleet.Moved(p.leader.Elsewhere())
 	r := p.fleet.Report(p.views.Active(), p.leader.Missed(), now)
 	r.Replica = p.cfg.Replica
 	return r

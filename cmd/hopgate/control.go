@@ -32,6 +32,7 @@ func newControl() *cobra.Command {
 A relay keeps a copy of the config in --data-dir and passes it on to the data planes of its region, also while home can't be reached.
 It answers reads, and takes no changes: write to the control plane at home.`,
 		Example: `  hopgate control --data-dir /var/lib/hopgate
+  hopgate control --upstream home-1:4002,home-2:4002 --node relay-eu --sync 10.0.0.5:4002 --join-file token
   hopgate control --upstream home-1:4002,home-2:4002 --region eu --node relay-eu --cert relay.crt --key relay.key --ca home-ca.crt
   hopgate control --etcd http://10.0.0.1:2379,http://10.0.0.2:2379,http://10.0.0.3:2379 --kek-file /etc/hopgate/kek`,
 		Args: cobra.NoArgs,
@@ -41,7 +42,7 @@ It answers reads, and takes no changes: write to the control plane at home.`,
 				return err
 			}
 			c.Log, c.MasterKey = log, masterKey()
-			auto, err := identity.auto(&c, sync, len(home.Upstreams) > 0)
+			auto, err := identity.auto(&c, sync, len(home.Upstreams) > 0 && home.join == "")
 			if err != nil {
 				return usage{err}
 			}
@@ -126,7 +127,8 @@ func secure(c *launch.Control, admin, sync pemFlags, log *slog.Logger) (err erro
 // homeFlags name the control planes that a relay follows.
 type homeFlags struct {
 	launch.Home
-	pem pemFlags
+	pem  pemFlags
+	join string
 }
 
 func (h *homeFlags) add(cmd *cobra.Command) {
@@ -138,17 +140,20 @@ func (h *homeFlags) add(cmd *cobra.Command) {
 	f.StringVar(&h.pem.cert, "cert", "", "`FILE` with the relay's certificate for --upstream, PEM (URI SAN spiffe://<domain>/dp/<region>/[<group>/]<node>)")
 	f.StringVar(&h.pem.key, "key", "", "`FILE` with its private key, PEM")
 	f.StringVar(&h.pem.ca, "ca", "", "`FILE` with the CA of the certificates of --upstream, PEM")
+	f.StringVar(&h.join, "join-file", "", "`FILE` with a relay's join token (hopgate token create --relay), with --upstream and --sync-identity auto; may be gone once --data-dir has its certificates")
 }
 
-func (h *homeFlags) config(log *slog.Logger) (*launch.Home, error) {
+func (h *homeFlags) config(log *slog.Logger) (_ *launch.Home, err error) {
+	if h.Join, err = (&joinFlags{file: h.join}).token(); err != nil {
+		return nil, err
+	}
 	if len(h.Upstreams) == 0 {
-		if h.pem != (pemFlags{}) || h.Region != "" || h.Group != "" {
-			return nil, errors.New("--upstream: name the control planes to follow, or leave out --region, --group, --cert, --key and --ca")
+		if h.pem != (pemFlags{}) || h.join != "" || h.Region != "" || h.Group != "" {
+			return nil, errors.New("--upstream: name the control planes to follow, or leave out --region, --group, --join-file, --cert, --key and --ca")
 		}
 		return nil, nil
 	}
 	if h.pem != (pemFlags{}) {
-		var err error
 		if h.TLS, err = launch.ClientTLS(h.pem.ca, h.pem.cert, h.pem.key, log); err != nil {
 			return nil, fmt.Errorf("--cert, --key, --ca: %w", err)
 		}

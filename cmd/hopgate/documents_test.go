@@ -13,6 +13,7 @@ var (
 	inText     = regexp.MustCompile("`((?:bin/)?hopgate [^`]+)`")
 	ours       = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:bin/)?hopgate (.*)$`)
 	aside      = regexp.MustCompile(`\s+#.*$`)
+	intoFile   = regexp.MustCompile(`\s+>\s*\S+\s*$`)
 )
 
 // TestDocumentsShowCommandsThatExist takes every command line of ours out of README and handbook and checks names, flags and arguments.
@@ -55,7 +56,7 @@ func commandLines(text string) []string {
 		}
 	}
 	for _, l := range lines {
-		if m := ours.FindStringSubmatch(aside.ReplaceAllString(l, "")); m != nil {
+		if m := ours.FindStringSubmatch(intoFile.ReplaceAllString(aside.ReplaceAllString(l, ""), "")); m != nil {
 			out = append(out, m[1])
 		}
 	}

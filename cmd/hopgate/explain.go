@@ -102,6 +102,7 @@ func newExplainGrant() *cobra.Command {
 	f.StringVar(&q.Server, "server", "", "`SERVER` it wants to use")
 	f.StringVar(&q.Tool, "tool", "", "`TOOL` of it, as the server calls it (default: the server as a whole)")
 	f.StringVar(&q.Region, "region", "local", "`REGION` of the data plane")
+	f.StringVar(&q.Group, "group", "", "`GROUP` of the data plane within the region")
 	require(cmd, "key", "server")
 	return cmd
 }
@@ -148,6 +149,7 @@ func newExplainOrigin() *cobra.Command {
 	f.BoolVar(&q.TLS, "tls", false, "the data plane's listener speaks TLS itself")
 	f.StringArrayVar(&q.Headers, "header", nil, "`HEADER` of the request, like 'X-Forwarded-For: 203.0.113.7'; may be repeated")
 	f.StringVar(&q.Region, "region", "local", "`REGION` of the data plane")
+	f.StringVar(&q.Group, "group", "", "`GROUP` of the data plane within the region")
 	f.StringVar(&q.RedirectURI, "redirect-uri", "", "`URI` that an OAuth client wants to be sent back to")
 	return cmd
 }

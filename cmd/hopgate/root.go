@@ -52,7 +52,7 @@ func (u usage) Unwrap() error { return u.error }
 
 func newRoot() *cobra.Command {
 	root := newGroup("hopgate", "MCP gateways for a fleet, steered by one control plane",
-		newUp(), newControl(), newProxy(), newApply(), newGet(), newDelete(), newHistory(), newDiff(), newRevert(), newRollout(), newStatus(), newWatch(), newRemovals(), newExplain(), newKey(), newSecret(), newToken(), newNode(), newStore(), newTools(), newCall(), newVersion())
+		newUp(), newControl(), newProxy(), newApply(), newGet(), newDelete(), newHistory(), newDiff(), newRevert(), newRollout(), newStatus(), newWatch(), newRemovals(), newExplain(), newKey(), newSecret(), newToken(), newNode(), newRing(), newStore(), newTools(), newCall(), newVersion())
 	root.Long = "Hopgate forwards MCP traffic between clients and servers, and says of every failure which hop failed and why.\n\n" +
 		"Every flag can be given as an environment variable: --data-dir is HOPGATE_DATA_DIR."
 	root.SilenceErrors, root.SilenceUsage = true, true

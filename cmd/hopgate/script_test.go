@@ -332,6 +332,7 @@ var scrubbers = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`localhost:\d{5}`), "localhost:<port>"},
 	{regexp.MustCompile(`revision \d+`), "revision <n>"},
+	{regexp.MustCompile(`added key \d+`), "added key <n>"},
 	{regexp.MustCompile(`(revision"?: ?)"\d+"`), `$1"<n>"`},
 	{regexp.MustCompile(`[A-Za-z0-9+/]{43}=`), "<hash>"},
 	{regexp.MustCompile(`(in sync\s+\S+\s+)\d+(\s+)\d+s`), "$1<n>$2<age>"},

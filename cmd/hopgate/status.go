@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/cmd/internal/operator"
 	"github.com/hopgate/hopgate/cmd/internal/process"
@@ -33,18 +32,21 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return operator.Explain(err)
 			}
+			info, err := c.GetInfo(cmd.Context(), &adminv1.GetInfoRequest{})
+			if err != nil {
+				return operator.Explain(err)
+			}
 			if output.format == operator.Table {
-				info, err := c.GetInfo(cmd.Context(), &adminv1.GetInfoRequest{})
-				if err != nil {
-					return operator.Explain(err)
-				}
 				if err := operator.PrintFleet(cmd.OutOrStdout(), fleet); err != nil {
 					return err
 				}
 				operator.PrintCondition(cmd.OutOrStdout(), info)
+				if info.GetUpstream() != "" {
+					return nil // a relay knows of no rollouts
+				}
 				return operator.PrintOpenRollout(cmd.Context(), c, cmd.OutOrStdout())
 			}
-			return operator.Print(cmd.OutOrStdout(), output.format, "", []proto.Message{fleet})
+			return operator.PrintStatus(cmd.OutOrStdout(), output.format, fleet, info)
 		},
 	}
 	admin.add(cmd)

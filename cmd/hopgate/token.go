@@ -49,7 +49,7 @@ func newTokenCreate() *cobra.Command {
 	f.StringVar(&token.Node, "node", "", "`NAME` of the one data plane that may use it (default: any)")
 	f.StringVar(&ttl, "ttl", "10m", "how long it is good for, like `12h` or 30d, at most 365d")
 	f.Int32Var(&token.Uses, "uses", 1, "how many data planes may join with it, a `NUMBER`; the same one may come again when there may be several")
-	f.BoolVar(&token.Relay, "relay", false, "for the relay of a region; refused so far: relays take certificate files")
+	f.BoolVar(&token.Relay, "relay", false, "for the relay of a region, which then lets data planes join with tokens of its own, also while home is away: hopgate control --upstream HOST:4002 --join-file FILE")
 	f.StringVarP(&token.Message, "message", "m", "", "why, for the change record")
 	require(cmd, "region")
 	return cmd

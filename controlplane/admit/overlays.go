@@ -181,6 +181,9 @@ func (t *overlaid) place(p overlay.Place, here []*configv1.Overlay) {
 	for _, v := range bad {
 		t.tell(here, v.Field, v.Problem+where, v.Fix)
 	}
+	if t.lent(here) {
+		t.tell(here, "spec.auth.type", "would send the credential of another type"+where, "set auth.value beside the type, or name spec.auth in spec.clear")
+	}
 	if len(bad) > 0 || t.n.gate.cfg.Compile == nil {
 		return
 	}
@@ -192,6 +195,27 @@ func (t *overlaid) place(p overlay.Place, here []*configv1.Overlay) {
 	for _, b := range t.n.gate.cfg.Compile(confset.NewObject(t.key, t.uid, body)) {
 		t.tell(here, b.Field, b.Text+where, "")
 	}
+}
+
+// lent says whether one of the overlays makes a server send a credential in another way than the one it was given for: it changes the type, and
+// neither it nor one after it says which credential that is.
+func (t *overlaid) lent(here []*configv1.Overlay) (lent bool) {
+	base, ok := t.base.(*configv1.Server)
+	if !ok {
+		return false
+	}
+	was := base.GetSpec().GetAuth()
+	for i, o := range here {
+		is := overlay.Merge(base, here[:i+1]).(*configv1.Server).GetSpec().GetAuth()
+		switch own := o.GetSpec().GetServer().GetAuth().GetValue(); {
+		case own != nil || is.GetValue() == nil:
+			lent = false
+		case is.GetType() != was.GetType():
+			lent = true
+		}
+		was = is
+	}
+	return lent
 }
 
 // tell adds a violation once, whatever the number of places that have it.

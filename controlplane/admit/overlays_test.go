@@ -122,3 +122,34 @@ func TestAnObjectHasAtMost64Overlays(t *testing.T) {
 	want(t, g.Check(admit.Change{Puts: []admit.Put{over(t, "o63", "", "r63", "", total("2s"))}}))
 	want(t, g.Check(admit.Change{Puts: []admit.Put{over(t, "o64", "", "r64", "", total("2s"))}}), `overlay/o64 : the server "a": would have 65 overlays`)
 }
+
+// A credential is made for one way of sending it: as a header of another name it would end up in other people's logs.
+func TestAnOverlayThatChangesTheTypeSaysWhichCredential(t *testing.T) {
+	token := &configv1.Value{Secret: "token"}
+	base := put(t, "server", "a", "", &configv1.Server{Name: "a", Spec: &configv1.ServerSpec{
+		Endpoints: []*configv1.Endpoint{{Url: good}}, Auth: &configv1.Auth{Type: "bearer", Value: token}}})
+	secret := put(t, "secret", "token", "", &configv1.Secret{Name: "token", Spec: &configv1.SecretSpec{Value: "x"}})
+	auth := func(a *configv1.Auth) *configv1.ServerSpec { return &configv1.ServerSpec{Auth: a} }
+	const wrong = `spec.server.auth.type: would send the credential of another type for data planes of `
+	g := gate(t, admit.Config{Set: having(base, secret)})
+	for name, c := range map[string]struct {
+		o    admit.Put
+		want []string
+	}{
+		"type alone":       {over(t, "o", "", "eu", "", auth(&configv1.Auth{Type: "api_key"})), []string{"overlay/o " + wrong + "region eu; set auth.value beside"}},
+		"with value":       {over(t, "o", "", "eu", "", auth(&configv1.Auth{Type: "api_key", Value: token})), nil},
+		"the same type":    {over(t, "o", "", "eu", "", auth(&configv1.Auth{Type: "bearer"})), nil},
+		"the value alone":  {over(t, "o", "", "eu", "", auth(&configv1.Auth{Value: token})), nil},
+		"none, cleared":    {over(t, "o", "", "eu", "", auth(&configv1.Auth{Type: "none"}), "spec.auth"), nil},
+		"cleared for good": {over(t, "o", "", "eu", "", nil, "spec.auth"), nil},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, g.Check(admit.Change{Puts: []admit.Put{c.o}}), c.want...) })
+	}
+	g = gate(t, admit.Config{Set: having(base, secret, over(t, "region", "", "eu", "", auth(&configv1.Auth{Type: "api_key", Value: token})))})
+	want(t, g.Check(admit.Change{Puts: []admit.Put{over(t, "edge", "", "eu", "edge", auth(&configv1.Auth{Type: "bearer"}))}}),
+		`overlay/edge `+wrong+`group edge in region eu`)
+	g = gate(t, admit.Config{Set: having(base, secret, over(t, "o", "", "eu", "", auth(&configv1.Auth{Type: "bearer"})))})
+	other := put(t, "server", "a", "", &configv1.Server{Name: "a", Spec: &configv1.ServerSpec{
+		Endpoints: []*configv1.Endpoint{{Url: good}}, Auth: &configv1.Auth{Type: "authorization", Value: token}}})
+	want(t, g.Check(admit.Change{Puts: []admit.Put{other}}), `server/a spec.auth.type: would send the credential of another type for data planes of region eu`)
+}

@@ -102,6 +102,11 @@ type Config struct {
 	MasterKey [32]byte
 	// Live says how each region stands to a rollout; nil: nobody knows.
 	Live func(*rollout.State) []*adminv1.RolloutRegion
+	// Waits says what keeps an open rollout from going on; nil: nobody knows.
+	Waits func(*rollout.State) string
+	// Rotate gives the ring of sessions a new key in the name of an author, and says what it did; "" when that is under way already. With drop the
+	// keys of now go as soon as the new one seals. nil: nobody does, and callers are told so.
+	Rotate func(ctx context.Context, author string, drop bool) (did string, err error)
 	// Ready says why this process isn't ready, for /readyz; nil function or nil error: it is.
 	Ready func() error
 	// Version of the program and name of this replica, for GetInfo.

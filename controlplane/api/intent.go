@@ -30,6 +30,7 @@ type intent struct {
 	prune        bool   // delete what else is in the set
 	pruneMany    bool   // also when that is surprisingly much
 	reverts      string // id of the change that it undoes
+	kept         bool   // of objects that stay in the control plane
 	// rollout says how it reaches the fleet; nil: everywhere at once.
 	rollout *adminv1.RolloutPlan
 	// guard looks at what is stored, one head per edit, before anything else does; nil: nothing is in the way.

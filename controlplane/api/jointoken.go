@@ -63,9 +63,6 @@ func (s *service) CreateJoinToken(ctx context.Context, r *adminv1.CreateJoinToke
 
 // tokenOf checks what is asked for.
 func (s *service) tokenOf(r *adminv1.CreateJoinTokenRequest) (*adminv1.JoinToken, error) {
-	if r.GetRelay() {
-		return nil, status.Error(codes.FailedPrecondition, "join tokens aren't for relays: a relay takes certificate files (--cert, --key, --ca)")
-	}
 	var bad admit.Violations
 	add := func(field, problem, fix string) {
 		bad = append(bad, admit.Violation{Field: field, Problem: problem, Fix: fix})
@@ -92,7 +89,7 @@ func (s *service) tokenOf(r *adminv1.CreateJoinTokenRequest) (*adminv1.JoinToken
 		return nil, invalid(bad)
 	}
 	now := s.cfg.Now().UTC()
-	return &adminv1.JoinToken{Region: r.GetRegion(), Group: r.GetGroup(), Node: r.GetNode(), Uses: max(1, r.GetUses()),
+	return &adminv1.JoinToken{Region: r.GetRegion(), Group: r.GetGroup(), Node: r.GetNode(), Relay: r.GetRelay(), Uses: max(1, r.GetUses()),
 		CreateTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(life))}, nil
 }
 

@@ -89,7 +89,7 @@ func (s *service) turnOver(ctx context.Context, message string, all ...turnover)
 	}
 	trailOf(ctx).note(keys)
 	var w store.Write
-	if w.Record, _, err = s.record(ctx, intent{message: message}); err != nil {
+	if w.Record, _, err = s.record(ctx, intent{message: message, kept: true}); err != nil {
 		return "", refusal(err)
 	}
 	for _, t := range all {

@@ -24,13 +24,25 @@ type StagedFleet interface {
 }
 
 // GetRollout returns how far a staged change is, with how each region stands.
-func (s *service) GetRollout(_ context.Context, r *adminv1.GetRolloutRequest) (*adminv1.Rollout, error) {
+func (s *service) GetRollout(ctx context.Context, r *adminv1.GetRolloutRequest) (*adminv1.Rollout, error) {
+	if err := s.atHome(ctx); err != nil {
+		return nil, err
+	}
 	h, ok := s.cfg.Index.Get(rollout.Kind, r.GetChange())
 	if !ok {
 		return nil, missing(rollout.Key(r.GetChange()), "")
 	}
 	out, err := s.progressOf(h)
 	return out, refusal(err)
+}
+
+// atHome refuses in a relay, with its store's answer: rollouts never leave home, and that there are none here would be a lie.
+func (s *service) atHome(ctx context.Context) error {
+	if s.cfg.Home == nil {
+		return nil
+	}
+	_, _, err := s.record(ctx, intent{})
+	return refusal(err)
 }
 
 // progressOf is a stored rollout as callers see it, with what is known of it now.
@@ -44,11 +56,17 @@ func (s *service) progressOf(h store.Head) (*adminv1.Rollout, error) {
 	if s.cfg.Live != nil {
 		out.Regions = s.cfg.Live(st)
 	}
+	if s.cfg.Waits != nil && out.GetReason() == "" {
+		out.Reason = s.cfg.Waits(st)
+	}
 	return out, nil
 }
 
 // ListRollouts pages through the staged changes, newest first.
-func (s *service) ListRollouts(_ context.Context, r *adminv1.ListRequest) (*adminv1.ListRolloutsResponse, error) {
+func (s *service) ListRollouts(ctx context.Context, r *adminv1.ListRequest) (*adminv1.ListRolloutsResponse, error) {
+	if err := s.atHome(ctx); err != nil {
+		return nil, err
+	}
 	n, before, err := page(r, rollout.Kind)
 	if err != nil {
 		return nil, err

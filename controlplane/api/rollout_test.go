@@ -46,6 +46,7 @@ func rolling(c *api.Config, _ *admit.Config) {
 	c.Live = func(st *rollout.State) []*adminv1.RolloutRegion {
 		return []*adminv1.RolloutRegion{{Region: st.Body.GetState(), Nodes: 3}}
 	}
+	c.Waits = func(st *rollout.State) string { return "waits since it is " + st.Body.GetState() }
 }
 
 // after is an id right behind another.
@@ -252,7 +253,7 @@ func TestOperatorsSteerARollout(t *testing.T) {
 	if a := p.do("POST", path+":resume", `{"etag":"`+str(seen, "etag")+`"}`); a.status != 412 || !strings.Contains(a.body, "STALE_ETAG") {
 		t.Errorf("stale: %d %s", a.status, a.body)
 	}
-	if got := p.as(adminKey).must(200, "POST", path+":resume", `{}`); str(got, "state") != "rolling" || at(got, "reason") != nil || at(got, "step") != 1.0 {
+	if got := p.as(adminKey).must(200, "POST", path+":resume", `{}`); str(got, "state") != "rolling" || str(got, "reason") != "waits since it is rolling" || at(got, "step") != 1.0 {
 		t.Errorf("resumed: %v", got)
 	}
 	if got := p.must(200, "GET", path, ""); str(got, "state") != "rolling" {
@@ -326,4 +327,50 @@ func TestARolloutIsReadFromTheIndexOfViews(t *testing.T) {
 	if got := p.must(200, "GET", "/v1/rollouts/"+id, ""); str(got, "state") != "aborting" {
 		t.Errorf("%v", got)
 	}
+}
+
+// Rollouts never leave home: a relay says so, instead of that there are none.
+func TestARelayDoesNotSayThatThereAreNoRollouts(t *testing.T) {
+	s := memstore.New()
+	p := start(t, s, rolling, func(c *api.Config, _ *admit.Config) {
+		c.Home = func() (string, time.Duration) { return "cp.example.com:4002", 0 }
+	})
+	s.SetDown() // as the store of a relay answers what only home can
+	for _, path := range []string{"/v1/rollouts", "/v1/rollouts/01BX5ZZKBKACTAV9WEVGEMMVRZ"} {
+		p.must(503, "GET", path, "")
+	}
+	p.must(503, "POST", "/v1/rollouts/01BX5ZZKBKACTAV9WEVGEMMVRZ:abort", `{}`)
+}
+
+func TestRolloutsWithOddNamesAreNotFound(t *testing.T) {
+	p := start(t, memstore.New(), rolling)
+	id := p.change(`{"objects":[` + serverAt("a", 1) + `],` + byCanary + `}`)
+	for _, odd := range []string{"a%2Fb", "%2e%2e", "%00", "a%0Ab", "%F0%9F%90%99", "a%20b", "a:b", "~", strings.Repeat("x", 300), strings.ToLower(id), id + "%2F"} {
+		for _, call := range [][2]string{{"GET", ""}, {"POST", ":pause"}, {"POST", ":abort"}} {
+			body := ""
+			if call[0] == "POST" {
+				body = `{}`
+			}
+			if a := p.do(call[0], "/v1/rollouts/"+odd+call[1], body); a.status != 404 && a.status != 400 {
+				t.Errorf("%s /v1/rollouts/%s%s: %d %s", call[0], odd, call[1], a.status, a.body)
+			}
+		}
+	}
+	if got := p.must(200, "GET", "/v1/rollouts/"+id, ""); str(got, "state") != "queued" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestAViewerMayOnlyLookAtRollouts(t *testing.T) {
+	p := start(t, memstore.New(), rolling)
+	id := p.change(`{"objects":[` + serverAt("a", 1) + `],` + byCanary + `}`)
+	const key = "sk-viewer-0123456789abcdef0123456789"
+	p.must(200, "PUT", "/v1/apikeys/eye", `{"spec":{"sha256":"`+sum(key)+`","roles":["viewer"]}}`)
+	eye := p.as(key)
+	eye.must(200, "GET", "/v1/rollouts", "")
+	eye.must(200, "GET", "/v1/rollouts/"+id, "")
+	for _, verb := range []string{"pause", "resume", "abort"} {
+		eye.must(403, "POST", "/v1/rollouts/"+id+":"+verb, `{}`)
+	}
+	eye.must(403, "POST", "/v1/changes", `{"objects":[`+serverAt("b", 1)+`],`+byCanary+`}`)
 }

@@ -81,7 +81,7 @@ func (p *plan) staged() []*adminv1.StagedObject {
 		o.Before, _ = hex.DecodeString(c.Before)
 		o.After, _ = hex.DecodeString(c.After)
 		if was := p.before[i]; was != nil {
-			o.Generation, o.CreateTime = was.Generation, timestamppb.New(was.Created)
+			o.Generation, o.CreateTime, o.Owner = was.Generation, timestamppb.New(was.Created), was.Owner
 		}
 		out[i] = o
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -318,5 +319,18 @@ func TestARelayTellsOfItsHome(t *testing.T) {
 	})
 	if info := p.must(200, "GET", "/v1/info", ""); info["upstream"] != "cp.example.com:4002" || info["stale_seconds"] != "3" {
 		t.Errorf("info %v", info)
+	}
+}
+
+func TestTheDocumentSaysThatAWatchIsAStreamOfEvents(t *testing.T) {
+	p := start(t, memstore.New())
+	var doc struct {
+		Paths map[string]map[string]struct{ Produces []string }
+	}
+	if err := json.Unmarshal([]byte(p.do("GET", "/openapi.json", "").body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Paths["/v1/watch"]["get"].Produces; !slices.Equal(got, []string{"text/event-stream"}) {
+		t.Errorf("%q", got)
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -24,6 +23,7 @@ import (
 type grant struct {
 	stream.Identity
 	notBefore time.Time // certificates made before are worthless
+	relay     bool      // it is that of a relay
 }
 
 // Enroll makes a certificate for who has a join token, or for who comes with a certificate of the same name that is still good. The second leaves
@@ -48,21 +48,31 @@ func (a *Authority) Enroll(ctx context.Context, r *syncv1.EnrollRequest) (*syncv
 	if r.GetToken() != "" {
 		g, err = a.join(ctx, r)
 	} else {
-		g, err = a.renew(ctx, nodes, r.GetNode())
+		g, err = a.renew(ctx, nodes, r)
+	}
+	if err == nil {
+		err = s.within(g.Identity)
 	}
 	if err != nil {
 		return nil, a.explain(ctx, err)
 	}
-	der, err := s.node(pub, g.Identity, a.cfg.Now(), g.notBefore)
+	der, err := s.node(pub, g, a.cfg.Now())
 	if err != nil {
 		return nil, a.explain(ctx, err)
 	}
-	a.cfg.Log.InfoContext(ctx, "certificate made", "node", g.Node, "region", g.Region, "group", g.Group, "joined", r.GetToken() != "")
-	return s.answer(der, g.Identity), nil
+	out := s.answer(der, g.Identity)
+	if err := s.empower(out, r.GetAuthorityCsr(), g, a.cfg.Now()); err != nil {
+		return nil, a.explain(ctx, err)
+	}
+	a.cfg.Log.InfoContext(ctx, "certificate made", "node", g.Node, "region", g.Region, "group", g.Group, "relay", g.relay, "joined", r.GetToken() != "")
+	return out, nil
 }
 
 func (s *signer) answer(der []byte, id stream.Identity) *syncv1.EnrollResponse {
 	out := &syncv1.EnrollResponse{Chain: [][]byte{der}, Region: id.Region, Group: id.Group}
+	if s.region != "" {
+		out.Chain = append(out.Chain, s.issuer.Raw)
+	}
 	for _, ca := range s.authorities {
 		out.Authorities = append(out.Authorities, ca.Raw)
 	}
@@ -100,7 +110,8 @@ func crowded() error {
 }
 
 // renew says what the next certificate of a data plane may say: what the one says with which it comes.
-func (a *Authority) renew(ctx context.Context, nodes *Nodes, node string) (grant, error) {
+func (a *Authority) renew(ctx context.Context, nodes *Nodes, r *syncv1.EnrollRequest) (grant, error) {
+	node := r.GetNode()
 	cert := verified(ctx)
 	if cert == nil {
 		return grant{}, status.Error(codes.Unauthenticated, "neither a join token nor a certificate came; join with a token: hopgate token create")
@@ -115,20 +126,29 @@ func (a *Authority) renew(ctx context.Context, nodes *Nodes, node string) (grant
 	if err := stream.CheckIdentity(id); err != nil {
 		return grant{}, err
 	}
-	return grant{Identity: id}, nodes.Refused(id.Node, cert)
+	if err := errors.Join(stream.Confined(ctx, id), suits(relay(ctx), r)); err != nil {
+		return grant{}, err
+	}
+	return grant{Identity: id, relay: relay(ctx)}, stream.RefusedBy(ctx, nodes.Refused, id.Node)
 }
 
 // verified is the client certificate of a call; nil: none.
 func verified(ctx context.Context) *x509.Certificate {
-	p, _ := peer.FromContext(ctx)
-	if p == nil {
+	chains := stream.Chains(ctx)
+	if len(chains) == 0 {
 		return nil
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 {
-		return nil
+	return chains[0][0]
+}
+
+// relay says whether a call comes with the certificate of a relay: one that names it, and that the authority itself signed.
+func relay(ctx context.Context) bool {
+	for _, chain := range stream.Chains(ctx) {
+		if _, node, ok := stream.RelayOf(chain[0]); ok && node != "" && len(chain) == 2 {
+			return true
+		}
 	}
-	return info.State.VerifiedChains[0][0]
+	return false
 }
 
 // unknown is the one answer to tokens that are none of ours: it doesn't say what is wrong with them.
@@ -146,7 +166,7 @@ func (a *Authority) join(ctx context.Context, r *syncv1.EnrollRequest) (grant, e
 		return grant{}, unknown()
 	}
 	for try := 1; ; try++ {
-		g, err := a.register(ctx, token, r.GetNode())
+		g, err := a.register(ctx, token, r)
 		if err == nil || !again(err) || try == tries {
 			return g, err
 		}

@@ -127,7 +127,7 @@ func TestTokensThatDontOpenAnything(t *testing.T) {
 		"ended":        {old.Reveal(), "n1", codes.Unauthenticated, "ended at"},
 		"used up":      {used.Reveal(), "n1", codes.Unauthenticated, "used up (1 of 1)"},
 		"other node":   {ofN.Reveal(), "n1", codes.PermissionDenied, "--node n9"},
-		"relay":        {relay.Reveal(), "n1", codes.FailedPrecondition, "certificate files"},
+		"relay":        {relay.Reveal(), "n1", codes.FailedPrecondition, "token or certificate of a relay"},
 		"bad name":     {good.Reveal(), "../n1", codes.InvalidArgument, "is not a node name"},
 		"no name":      {good.Reveal(), "", codes.InvalidArgument, "is not a node name"},
 	} {

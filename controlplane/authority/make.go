@@ -116,7 +116,7 @@ func unseal(kek *secret.KEK, head store.Head) (*signer, error) {
 	if !ok || !k.PublicKey.Equal(certs[0].PublicKey) {
 		return nil, damaged
 	}
-	return &signer{key: k, authorities: certs}, nil
+	return &signer{key: k, issuer: certs[0], authorities: certs}, nil
 }
 
 func read(body []byte) (*configv1.Authority, []*x509.Certificate, error) {
@@ -143,5 +143,7 @@ func Pin(head store.Head) ([sha256.Size]byte, error) {
 // signer is an authority that can be signed with.
 type signer struct {
 	key         crypto.Signer
-	authorities []*x509.Certificate // the first one is that of key
+	issuer      *x509.Certificate   // that of key
+	authorities []*x509.Certificate // that data planes trust
+	region      string              // that it signs for alone; empty: for all
 }

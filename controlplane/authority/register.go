@@ -17,12 +17,14 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 	"github.com/hopgate/hopgate/proto/jointoken"
 )
 
 // register writes down that a data plane joins with a token, and that the token was used, in one commit. The same data plane may come again
 // with a token for several: that isn't counted and writes nothing. Conflicts are for the caller to try again.
-func (a *Authority) register(ctx context.Context, token jointoken.Token, node string) (grant, error) {
+func (a *Authority) register(ctx context.Context, token jointoken.Token, r *syncv1.EnrollRequest) (grant, error) {
+	node := r.GetNode()
 	tokenHead, t, err := a.proven(ctx, token)
 	if err != nil {
 		return grant{}, err
@@ -39,12 +41,16 @@ func (a *Authority) register(ctx context.Context, token jointoken.Token, node st
 	if err := mayJoin(t, n, node, back, a.cfg.Now()); err != nil {
 		return grant{}, err
 	}
-	g := grant{Identity: id, notBefore: notBefore(n)}
+	if err := suits(t.GetRelay(), r); err != nil {
+		return grant{}, err
+	}
+	g := grant{Identity: id, notBefore: notBefore(n), relay: t.GetRelay()}
 	if back {
 		return g, nil
 	}
 	t.Used++
 	n.Name, n.Region, n.Group, n.Token = node, id.Region, id.Group, t.GetId()
+	n.Relay = g.relay
 	return g, a.commit(ctx, tokenHead, t, nodeHead, n)
 }
 
@@ -89,8 +95,6 @@ func mayJoin(t *adminv1.JoinToken, n *configv1.Node, node string, back bool, now
 	switch {
 	case !now.Before(t.GetExpireTime().AsTime()):
 		return status.Errorf(codes.Unauthenticated, "the join token %s ended at %s; "+anew, t.GetId(), t.GetExpireTime().AsTime().Format(time.RFC3339))
-	case t.GetRelay():
-		return status.Error(codes.FailedPrecondition, "join tokens aren't for relays: a relay takes certificate files (--cert, --key, --ca)")
 	case t.GetNode() != "" && t.GetNode() != node:
 		return status.Errorf(codes.PermissionDenied, "the join token %s is for data plane %q, not for %q; start it with --node %s, or "+anew, t.GetId(), t.GetNode(), node, t.GetNode())
 	case n.GetRevoked():

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -78,7 +77,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) open() *authority.Authority {
 	r.Helper()
 	s := r.store.Replica()
-	a, err := authority.New(authority.Config{Store: s, KEK: r.kek, Names: []string{"127.0.0.1", "home.example"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: r.clock.now})
+	a, err := authority.New(authority.Config{Store: s, KEK: r.kek, Names: []string{"127.0.0.1", "home.example"}, Log: slog.New(slog.DiscardHandler), Now: r.clock.now})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -221,4 +220,14 @@ func (c *caller) leaf() *x509.Certificate {
 		c.Fatal(err)
 	}
 	return cert
+}
+
+// rootOf is the authority's certificate in DER.
+func rootOf(r *rig) []byte {
+	r.Helper()
+	m := &configv1.Authority{}
+	if err := proto.Unmarshal(r.head().Object.Body, m); err != nil {
+		r.Fatal(err)
+	}
+	return m.GetCertificates()[0]
 }

@@ -17,8 +17,6 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"github.com/hopgate/hopgate/controlplane/stream"
 )
 
 // mostRequest is more than a signing request with one of our keys has, in bytes.
@@ -48,16 +46,28 @@ func keyOf(csr []byte) (crypto.PublicKey, error) {
 	return r.PublicKey, nil
 }
 
-// node makes the certificate of a data plane, in DER. What was made before notBefore is worthless, so it counts as made no earlier.
-func (s *signer) node(pub crypto.PublicKey, id stream.Identity, now, notBefore time.Time) ([]byte, error) {
+// madeAt is when a certificate counts as made: now, but no earlier than notBefore, since what was made before is worthless.
+func (s *signer) madeAt(now, notBefore time.Time) time.Time {
 	made := now.Truncate(time.Second)
 	if made.Before(notBefore) {
 		made = notBefore.Add(time.Second - 1).Truncate(time.Second)
 	}
-	t := s.template(id.Node, made)
+	return made
+}
+
+// node makes the certificate of a data plane or a relay, in DER.
+func (s *signer) node(pub crypto.PublicKey, g grant, now time.Time) ([]byte, error) {
+	id, life := g.Identity, Life
+	if g.relay {
+		life = RelayLife
+	}
+	t := s.template(id.Node, s.madeAt(now, g.notBefore), life)
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	t.URIs = []*url.URL{{Scheme: "spiffe", Host: "hopgate", Path: path.Join("/dp", id.Region, id.Group, id.Node)}}
-	return x509.CreateCertificate(rand.Reader, t, s.authorities[0], pub, s.key)
+	if g.relay {
+		t.URIs = append(t.URIs, relayURI(id))
+	}
+	return x509.CreateCertificate(rand.Reader, t, s.issuer, pub, s.key)
 }
 
 // server makes a certificate for a control plane, with a key of its own.
@@ -66,7 +76,7 @@ func (s *signer) server(names []string, now time.Time) (*tls.Certificate, error)
 	if err != nil {
 		return nil, err
 	}
-	t := s.template("hopgate control plane", now.Truncate(time.Second))
+	t := s.template("hopgate control plane", now.Truncate(time.Second), Life)
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, n := range names {
 		if ip, err := netip.ParseAddr(n); err == nil {
@@ -75,7 +85,7 @@ func (s *signer) server(names []string, now time.Time) (*tls.Certificate, error)
 			t.DNSNames = append(t.DNSNames, n)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, s.authorities[0], k.Public(), s.key)
+	der, err := x509.CreateCertificate(rand.Reader, t, s.issuer, k.Public(), s.key)
 	if err != nil {
 		return nil, err
 	}
@@ -83,13 +93,22 @@ func (s *signer) server(names []string, now time.Time) (*tls.Certificate, error)
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, s.authorities[0].Raw}, PrivateKey: k, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: s.chain(der), PrivateKey: k, Leaf: leaf}, nil
 }
 
-// template is what all certificates have, but for those of authorities.
-func (s *signer) template(name string, made time.Time) *x509.Certificate {
-	end := made.Add(Life)
-	if last := s.authorities[0].NotAfter; end.After(last) {
+// chain is a certificate with those that lead to the authority, and that one.
+func (s *signer) chain(der []byte) [][]byte {
+	out := [][]byte{der, s.issuer.Raw}
+	if s.region != "" {
+		out = append(out, s.authorities[0].Raw)
+	}
+	return out
+}
+
+// template is what all certificates have.
+func (s *signer) template(name string, made time.Time, life time.Duration) *x509.Certificate {
+	end := made.Add(life)
+	if last := s.issuer.NotAfter; end.After(last) {
 		end = last
 	}
 	return &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: name[:min(len(name), 64)]}, NotBefore: made.Add(-Skew), NotAfter: end,

@@ -26,6 +26,8 @@ type Change struct {
 	Deletes []confset.Key
 	// Traceparent of the call, W3C; may be empty.
 	Traceparent string
+	// At is when the change was made by the writer's clock; default: now.
+	At time.Time
 }
 
 // Key returns the key of a config message.
@@ -65,7 +67,10 @@ func (c *Control) Commit(ch Change) *store.ChangeRecord {
 }
 
 func (c *Control) write(ch Change) (store.Write, error) {
-	w := store.Write{Record: store.ChangeRecord{ID: newID(), Time: time.Now(), Author: "test", Traceparent: ch.Traceparent}}
+	if ch.At.IsZero() {
+		ch.At = time.Now()
+	}
+	w := store.Write{Record: store.ChangeRecord{ID: newID(), Time: ch.At, Author: "test", Traceparent: ch.Traceparent}}
 	objs := ch.Raw
 	for _, m := range ch.Puts {
 		o, err := c.object(m)
@@ -122,7 +127,7 @@ func (c *Control) put(w *store.Write, o confset.Object) error {
 	if o.UID == "" {
 		o.UID = newID()
 	}
-	h := store.Head{Object: o, Generation: was.Generation + 1, Created: was.Created, Updated: time.Now(), Change: w.Record.ID}
+	h := store.Head{Object: o, Generation: was.Generation + 1, Created: was.Created, Updated: w.Record.Time, Change: w.Record.ID}
 	changed := store.Changed{Kind: o.Key.Kind, Name: o.Key.Name, UID: o.UID, After: o.Hash.String()}
 	if was.Revision == 0 {
 		h.Created = h.Updated

@@ -22,6 +22,8 @@ type Joined struct {
 	Suspect bool
 	// Relay: it is a region's relay.
 	Relay bool
+	// CertificateEnds is when the certificate it came with ends; zero: it came without one.
+	CertificateEnds time.Time
 	// Epoch, Revision and Digest of what it holds.
 	Epoch    string
 	Revision int64
@@ -133,6 +135,16 @@ func (m *Member) Health(h *syncv1.Health) {
 	})
 }
 
+// Dismiss notes that a connected data plane is about to be cut off on purpose: it counts as having said that it goes.
+func (l *Ledger) Dismiss(node string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.nodes[node]; n != nil && n.connected {
+		n.draining = true
+		l.tell(n)
+	}
+}
+
 // Leave notes that the stream ended.
 func (m *Member) Leave() {
 	m.with(func(l *Ledger, n *node) {
@@ -150,8 +162,10 @@ func (m *Member) Leave() {
 
 // arrive moves a node to a view; mu is held.
 func (l *Ledger) arrive(n *node, v *view.View) {
+	if n.at.set == nil || n.arrived.IsZero() || n.at.set.Digest() != v.Set.Digest() {
+		n.arrived = time.Now()
+	}
 	l.stand(n, position{epoch: v.Epoch, revision: v.Revision, set: v.Set})
-	n.arrived = time.Now()
 	l.wake()
 	l.stir()
 }

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/controlplane/view"
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -26,6 +27,9 @@ const (
 	mostFleetUpstreams = 500_000
 )
 
+// strayedAfter is how long a data plane must have been away to have been elsewhere meanwhile.
+const strayedAfter = 3 * rollout.VanishedAfter
+
 // node is one data plane. All of it is guarded by the ledger's mu.
 type node struct {
 	name    string
@@ -42,6 +46,7 @@ type node struct {
 	digest   []byte
 	applied  time.Time
 	draining bool // said last, also after its stream ended
+	moved    bool // it was seen on another replica since its stream ended
 	inFlight int32
 	suspect  bool
 	refused  *refusal // of a whole update; nil: none
@@ -54,8 +59,9 @@ type node struct {
 	part      *part     // in the rollout that somebody asks about; nil: not looked at yet
 
 	relay                  bool
-	relayed, relayedBehind int32  // data planes of a relay, at its last report
-	told                   stance // that listeners know; only kept while there are some
+	relayed, relayedBehind int32     // data planes of a relay, at its last report
+	certificateEnds        time.Time // zero: it came without one
+	told                   stance    // that listeners know; only kept while there are some
 
 	verdicts  map[confset.Key]*verdict
 	upstreams map[string]upstream
@@ -86,8 +92,8 @@ type upstream struct {
 
 func (n *node) join(j Joined) {
 	now := time.Now()
-	boot := clip(j.Boot, mostBoot)
-	if n.boot != "" && boot != "" && n.boot != boot && !n.draining {
+	boot := word(clip(j.Boot, mostBoot))
+	if n.boot != "" && boot != "" && n.boot != boot && !n.draining && !n.strayed(now) {
 		n.rebooted = now
 	}
 	if !j.Suspect {
@@ -101,8 +107,15 @@ func (n *node) join(j Joined) {
 	n.scope, n.version, n.since, n.boot = j.Scope, clip(j.Version, mostWord), now, boot
 	n.scope.Node, n.scope.Relay = j.Node, j.Relay
 	n.revision, n.digest = j.Revision, j.Digest
-	n.draining, n.inFlight, n.heard = false, 0, time.Time{}
+	n.draining, n.moved, n.inFlight, n.heard = false, false, 0, time.Time{}
 	n.relay, n.relayed, n.relayedBehind = j.Relay, 0, 0
+	n.certificateEnds = j.CertificateEnds
+}
+
+// strayed says whether the node was away for so long that it may have been with another replica, and have told that one that it stops. Had it
+// vanished, that would have been noticed by now.
+func (n *node) strayed(now time.Time) bool {
+	return n.moved || !n.connected && now.Sub(n.since) > strayedAfter
 }
 
 // suspects notes that the node crashed under a config.
@@ -143,6 +156,9 @@ func (n *node) message(v *view.View, committed int64) *adminv1.Node {
 	if n.refused != nil {
 		m.Refused = n.refused.text
 	}
+	if !n.certificateEnds.IsZero() {
+		m.CertificateExpireTime = timestamppb.New(n.certificateEnds)
+	}
 	if !n.applied.IsZero() {
 		m.AppliedTime = timestamppb.New(n.applied)
 	}
@@ -173,6 +189,16 @@ func (l *Ledger) noteUpstreams(n *node, reports []*syncv1.UpstreamHealth) {
 		}
 		n.upstreams[unique.Make(name).Value()] = upstream{ok: r.GetOk(), error: unique.Make(clip(r.GetError(), mostWord)).Value(), at: r.GetTime().AsTime()}
 	}
+}
+
+// word is a name that came from outside, as it takes the same room wherever it is told.
+func word(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) {
+			return '_'
+		}
+		return r
+	}, s)
 }
 
 // clip shortens a text that came from outside to whole characters, and makes it valid UTF-8.

@@ -12,6 +12,8 @@ const (
 	watched = time.Minute
 	// settles is how long a relay's count of those behind it may lag after it came to another set.
 	settles = 500 * time.Millisecond
+	// clocksAgree is by how much the clock of who admits a step may differ from ours before we go by ours.
+	clocksAgree = 2 * time.Second
 )
 
 // rolling is the rollout that somebody asks about.
@@ -20,6 +22,7 @@ type rolling struct {
 	state   *rollout.State
 	turn    int                 // counts the states with other members
 	servers map[string]struct{} // whose calls count; nil: all
+	began   time.Time           // when it was first asked about
 	since   map[int]time.Time   // when a step was first heard of to be admitted
 }
 
@@ -41,8 +44,8 @@ type part struct {
 // roll makes a state the one that is asked about; mu is held.
 func (l *Ledger) roll(s *rollout.State, now time.Time) *rolling {
 	r := l.rolling
-	if r == nil || r.change != s.Body.GetChange() {
-		r = &rolling{change: s.Body.GetChange(), since: map[int]time.Time{}}
+	if r == nil || r.change != s.Body.GetChange() || r.state.Revision > s.Revision { // one that was restored begins anew
+		r = &rolling{change: s.Body.GetChange(), began: now, since: map[int]time.Time{}}
 		for _, key := range s.Keys() {
 			if key.Kind == "server" {
 				if r.servers == nil {
@@ -77,15 +80,24 @@ func (l *Ledger) calm() {
 	}
 }
 
-// admitted returns when a step was: by the clock of who leads, or by ours when we heard of it before.
+// admitted returns when a step was: by the clock of who leads, or by ours when that doesn't agree with when we saw it happen.
 func (r *rolling) admitted(step int) time.Time {
 	heard, ok := r.since[step]
-	if steps := r.state.Body.GetSteps(); step > 0 && step <= len(steps) {
-		if t := steps[step-1].GetAdmitTime(); t.IsValid() && (!ok || t.AsTime().Before(heard)) {
-			return t.AsTime()
-		}
+	if !ok { // it was before we came
+		heard = r.began
 	}
-	return heard
+	steps := r.state.Body.GetSteps()
+	if step < 1 || step > len(steps) || !steps[step-1].GetAdmitTime().IsValid() {
+		return heard
+	}
+	told := steps[step-1].GetAdmitTime().AsTime()
+	switch {
+	case told.After(heard):
+		return heard
+	case heard.After(r.began) && heard.Sub(told) > clocksAgree: // else it may well have been before we came
+		return heard.Add(-clocksAgree)
+	}
+	return told
 }
 
 // partIn returns a node's part in a rollout; mu is held.

@@ -16,18 +16,18 @@ import (
 // Bounds of a report, which fits into 64 KiB.
 const (
 	mostFindings = 10
-	mostMissing  = 100
+	mostMissing  = 50
 	mostHashes   = 100
 	mostRegions  = 100 // those that the plan doesn't name are counted as rollout.Rest beyond it
 	mostReason   = 200 // bytes
 )
 
 // Report says how the data planes of this replica stand to an active rollout; Replica is left to the caller. Of those that another replica
-// misses it says which are here, at most 100. Data planes count with their region while they are connected. A relay serves the change when those
+// misses it says which are here, at most 50. Data planes count with their region while they are connected. A relay serves the change when those
 // behind it do. With another state or nil the report is empty, and what was kept for the last one is forgotten.
 //
 // It holds the ledger for a fraction of a millisecond at a time. What a step's data planes did within a minute is judged by the clock of who
-// admitted it: clocks of control planes are taken to agree within a second.
+// admitted it, unless that differs by seconds from when this replica heard of it: then that counts.
 func (l *Ledger) Report(s *rollout.State, missedByOthers []rollout.Finding, now time.Time) rollout.Report {
 	if s == nil || !s.Active() {
 		l.calm()
@@ -80,7 +80,7 @@ func (w *walk) look(n *node) {
 
 // lost notes a member that went away without saying so.
 func (w *walk) lost(n *node, p *part) {
-	if p.step > 0 && !n.draining && p.within(n.since) && w.missing.fits(n.name) {
+	if p.step > 0 && !n.draining && !n.moved && p.within(n.since) && w.missing.fits(n.name) {
 		w.missing.add(rollout.Finding{Node: n.name, Boot: n.boot, At: moment(n.since)})
 	}
 }
@@ -111,7 +111,8 @@ func (w *walk) judge(n *node, p *part, r *rollout.RegionReport) {
 		return
 	case !w.arrived(n, p, v):
 		if w.waiting.fits(n.name) {
-			w.waiting.add(rollout.Finding{Node: n.name, Boot: n.boot, At: moment(n.since), Text: fmt.Sprintf("serves revision %d", n.revision)})
+			w.waiting.add(rollout.Finding{Node: n.name, Boot: n.boot, At: moment(n.since), Text: fmt.Sprintf("serves revision %d", n.revision),
+				Behind: int(n.relayedBehind)})
 		}
 		return
 	}
@@ -201,17 +202,6 @@ func (w *walk) report() rollout.Report {
 	slices.Sort(w.hashes)
 	out.Hashes = slices.Clone(w.hashes[:min(len(w.hashes), mostHashes)])
 	return out
-}
-
-// find says which of the missed nodes are connected here.
-func (l *Ledger) find(missed []rollout.Finding, here *shortlist) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, f := range missed[:min(len(missed), mostMissing*mostFindings)] {
-		if n := l.nodes[f.Node]; n != nil && n.connected && here.fits(n.name) {
-			here.add(rollout.Finding{Node: n.name, Boot: n.boot, At: moment(n.since)})
-		}
-	}
 }
 
 // belows returns the highest hash that each step of a canary admits: of those admitted, and of shares. A number of data planes admits none before

@@ -207,6 +207,74 @@ func TestAnotherProcessOrASuspectAfterTheStepIsACrash(t *testing.T) {
 	})
 }
 
+// A data plane that goes to another replica, and is started anew there, comes back as another process. It may have said that it stops.
+func TestWhoStoppedElsewhereDidNotCrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, byRegions("us", "eu"))
+		long, seen, crashed := s.at("long", "us"), s.at("seen", "us"), s.at("crashed", "us")
+		long.Leave()
+		time.Sleep(10 * time.Minute)
+		s.report()
+		time.Sleep(time.Second)
+		s.turn(6, 1)
+		s.report()
+		time.Sleep(time.Second)
+		seen.Leave()
+		crashed.Leave()
+		s.want("missing", s.report().Missing, "crashed", "seen")
+		s.Moved([]rollout.Finding{{Node: "seen", Boot: "boot 2"}, {Node: "crashed", Boot: "another"}, {Node: "unknown"}})
+		s.want("missing once one was found", s.report().Missing, "crashed")
+		for _, node := range []string{"long", "seen", "crashed"} {
+			s.come(node, "us", "another")
+		}
+		s.want("crashed", s.report().Crashed, "crashed")
+	})
+}
+
+// The clock of who leads may be minutes off: whoever sees a step admitted watches its data planes from then on.
+func TestAStepIsWatchedByTheClockOfWhoSeesIt(t *testing.T) {
+	for _, skew := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t, byRegions("us", "eu"))
+			quiet, again := s.at("quiet", "us"), s.at("again", "us")
+			s.report()
+			time.Sleep(time.Second)
+			s.turn(6, 1)
+			s.body.Steps[0].AdmitTime = timestamppb.New(time.Now().Add(skew))
+			s.report()
+			time.Sleep(10 * time.Second)
+			quiet.Leave()
+			again.Leave()
+			s.come("again", "us", "another")
+			r := s.report()
+			s.want("missing", r.Missing, "quiet")
+			s.want("crashed", r.Crashed, "again")
+			time.Sleep(2 * time.Minute)
+			s.at("late", "us").Leave()
+			s.want("missing later", s.report().Missing, "quiet")
+		})
+	}
+}
+
+// A restored store has the rollout as it was at an earlier revision, of another count.
+func TestARestoredRolloutIsLookedAtAnew(t *testing.T) {
+	s := newStage(t, byRegions("us", "eu"))
+	us, eu := s.at("us1", "us"), s.at("eu1", "eu")
+	s.turn(60, 2)
+	us.Applied(s.after, &syncv1.Ack{}, false)
+	eu.Applied(s.after, &syncv1.Ack{}, false)
+	if r := s.report(); r.Regions[0].Admitted != 1 || r.Regions[1].Applied != 1 {
+		t.Fatalf("%+v", r.Regions)
+	}
+	s.turn(7, 1)
+	us.Refused(s.after, "another matter", false)
+	r := s.report()
+	if r.Regions[0].Admitted != 0 {
+		t.Errorf("one that isn't to have it any more is counted: %+v", r.Regions[0])
+	}
+	s.want("refused", r.Refused, "us1")
+}
+
 func TestRefusalsOfTheChangeAreToldAndOthersAreNot(t *testing.T) {
 	s := newStage(t, byRegions("us", "eu"))
 	first, second, third, other := s.at("first", "us"), s.at("second", "us"), s.at("third", "us"), s.at("other", "eu")
@@ -304,6 +372,11 @@ func TestARelayServesTheChangeWhenThoseBehindItDo(t *testing.T) {
 		if applied() != 1 {
 			t.Error("not counted although none is behind")
 		}
+		time.Sleep(time.Second)
+		m.Applied(s.after, &syncv1.Ack{}, false)
+		if applied() != 1 {
+			t.Error("not counted any more since it came to the set that it had")
+		}
 	})
 }
 
@@ -316,6 +389,17 @@ func TestThoseThatAnotherReplicaMissesAreFound(t *testing.T) {
 	if r.Here[0].Boot != "boot 1" {
 		t.Errorf("%+v", r.Here)
 	}
+}
+
+func TestWhoIsCutOffOnPurposeIsNotMissing(t *testing.T) {
+	s := newStage(t, byRegions("us"))
+	m, other := s.at("revoked", "us"), s.at("other", "us")
+	s.turn(6, 1)
+	s.Dismiss("revoked")
+	s.Dismiss("unknown")
+	m.Leave()
+	other.Leave()
+	s.want("missing", s.report().Missing, "other")
 }
 
 func TestAReportIsBounded(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 
 	"google.golang.org/protobuf/proto"
 
@@ -93,24 +92,7 @@ func (s *Store) keep(v *version) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(s.cfg.File)
-	f, err := os.CreateTemp(dir, ".relay-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	_, err = f.Write(blob)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), s.cfg.File); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return replace(s.cfg.File, blob)
 }
 
 func (s *Store) encode(v *version) ([]byte, error) {

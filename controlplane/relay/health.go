@@ -9,10 +9,25 @@ import (
 
 // look tells health when it is time, or before when there is news.
 func (x *session) look() error {
-	if !x.welcomed || !x.took && x.count() == x.told && time.Since(x.toldAt) < healthEvery-lookEvery/2 {
+	if !x.welcomed || x.count() == x.told && time.Since(x.toldAt) < healthEvery-lookEvery/2 {
 		return nil
 	}
-	x.took = false
+	return x.health()
+}
+
+// news notes that a set was taken: that it reached the region is told soon, even if the counts are the same by then.
+func (x *session) news() {
+	if x.tookAt = time.Now(); x.settled == nil {
+		x.settled = time.After(settleAfter)
+	}
+}
+
+// settle tells health once the data planes of the region had time to take a set, and again if there is a newer one.
+func (x *session) settle() error {
+	x.settled = nil
+	if rest := settleAfter - time.Since(x.tookAt); rest > 0 {
+		x.settled = time.After(rest)
+	}
 	return x.health()
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	"github.com/hopgate/hopgate/proto/rules"
 )
 
 var _ store.Store = (*Store)(nil)
@@ -107,8 +108,11 @@ func (v *version) after(was *version) (store.Event, bool) {
 	return e, e.Change != nil || len(d.Removals) == 0
 }
 
-// Get returns one head; store.ErrNotFound.
+// Get returns one head of what home sent, or of what the relay keeps of its own; store.ErrNotFound.
 func (s *Store) Get(_ context.Context, key confset.Key) (store.Head, error) {
+	if rules.Kept(key.Kind) {
+		return s.localHead(key)
+	}
 	now, _, _ := s.version()
 	if now == nil {
 		return store.Head{}, fmt.Errorf("%w: nothing was received from home yet", store.ErrUnavailable)
@@ -158,11 +162,6 @@ func (s *Store) Epoch() string {
 
 // Limits are those of an embedded store at home. Nothing is written here.
 func (s *Store) Limits() store.Limits { return store.Limits{Objects: 1000, Bytes: 3 << 19} }
-
-// Commit refuses: a relay only reads.
-func (s *Store) Commit(context.Context, store.Write) (store.Result, error) {
-	return store.Result{}, s.elsewhere()
-}
 
 // Body refuses: earlier bodies are kept at home.
 func (s *Store) Body(context.Context, confset.Hash) ([]byte, error) { return nil, s.elsewhere() }

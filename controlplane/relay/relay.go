@@ -4,7 +4,10 @@
 // on disk, sealed with the key-encryption key, before anybody gets it and before home hears the answer; and that a relay that starts while
 // home can't be reached serves that copy at once, however old it is. Stale says how old.
 //
-// It refuses writes and questions about changes, with a sentence that says where to ask; a copy that doesn't open, which is set aside and
+// Who home shuts out is shut out here, too, also after a restart without home. A relay that has an authority of its own (Certified) keeps join
+// tokens for its region, and who joined with them, sealed beside the copy.
+//
+// It refuses all other writes and questions about changes, with a sentence that says where to ask; a copy that doesn't open, which is set aside and
 // named in the log; a set that isn't what its digest says; a revision older than the one it holds of the same epoch; and a whole set of another
 // epoch that lacks more than a fifth and more than ten of the objects, or every server: home's store may have lost its content.
 //
@@ -29,7 +32,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hopgate/hopgate/controlplane/secret"
+	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
+	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 )
 
 // Conn is one connection to a control plane; *grpc.ClientConn is one.
@@ -91,12 +96,13 @@ type version struct {
 
 // Store holds what home sent last. Open it, and Close it at the end; one view at a time may watch it.
 type Store struct {
-	cfg    Config // read-only after New
-	bootID string
-	done   chan struct{} // closed by Close
-	once   sync.Once
-	cancel context.CancelFunc // set by Open
-	ended  sync.WaitGroup
+	cfg     Config // read-only after New
+	bootID  string
+	done    chan struct{} // closed by Close
+	joining sync.Mutex    // held over a Commit; taken before mu
+	once    sync.Once
+	cancel  context.CancelFunc // set by Open
+	ended   sync.WaitGroup
 
 	mu        sync.Mutex
 	moved     chan struct{} // closed and replaced when now or part moves; guarded by mu, as all below
@@ -109,7 +115,11 @@ type Store struct {
 	connected bool
 	address   string
 	lostAt    time.Time
-	held      string // why the newest update isn't taken
+	held      string                         // why the newest update isn't taken
+	shut      map[string]*syncv1.RevokedNode // who is shut out, by name; replaced, never changed
+	onShut    func()
+	local     map[confset.Key]store.Head // replaced, never changed
+	turn      int64                      // revision of the newest of them
 }
 
 // New checks cfg. Nothing is read or dialed before Open.
@@ -118,7 +128,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, bootID: rand.Text(), done: make(chan struct{}), moved: make(chan struct{}), address: cfg.Upstreams[0], lostAt: time.Now(),
-		counts: func() (int, int) { return 0, 0 }}
+		counts: func() (int, int) { return 0, 0 }, onShut: func() {}, local: map[confset.Key]store.Head{}}
 	return s, s.register()
 }
 
@@ -138,6 +148,9 @@ func (s *Store) register() error {
 func (s *Store) Open(ctx context.Context) error {
 	held, err := s.recall()
 	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	if err := errors.Join(s.recallShutOut(), s.recallLocal()); err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	s.mu.Lock()

@@ -22,8 +22,11 @@ const (
 	// greetWithin is how long connecting and home's first message may take together.
 	greetWithin = 10 * time.Second
 	// healthEvery is how often health is reported; lookEvery is how often it is looked at, to be told before its time when the data planes of the
-	// region stand otherwise, or when they have had time to take what this relay took.
+	// region stand otherwise.
 	healthEvery, lookEvery = 10 * time.Second, time.Second
+	// settleAfter is how long after a set was taken it is told how the data planes of the region took it, other news or none: home goes by what it
+	// hears from 500 ms on.
+	settleAfter = 600 * time.Millisecond
 	// partWithin is how long the farewell at the end may take.
 	partWithin = 500 * time.Millisecond
 	// resyncWithin is how long the whole set may take to begin after an update that didn't fit.
@@ -52,7 +55,9 @@ type session struct {
 	overdue  <-chan time.Time // nil unless the whole set is awaited
 	told     counts           // as reported last
 	toldAt   time.Time
-	took     bool // a set, since health was looked at
+	tookAt   time.Time             // when a set was taken last
+	settled  <-chan time.Time      // when those behind it had time to take it; nil: no set is new
+	shut     []*syncv1.RevokedNode // of a list that isn't complete yet
 }
 
 // counts are the data planes of the region, and those of them that are behind.
@@ -126,6 +131,8 @@ func (x *session) run(ctx context.Context, resync bool) *ending {
 			}
 		case <-look.C:
 			err = x.look()
+		case <-x.settled:
+			err = x.settle()
 		case <-x.overdue:
 			return &ending{err: errors.New("the whole set was asked for and didn't come"), resync: true}
 		}
@@ -176,6 +183,9 @@ func (x *session) handle(m *syncv1.SyncResponse) (*ending, error) {
 	}
 	if u := m.GetUpdate(); u != nil {
 		return x.update(u)
+	}
+	if l := m.GetShutOut(); l != nil {
+		return x.shutOut(l), nil
 	}
 	if part := m.GetShares().GetDefaultPpm(); part > 0 {
 		x.s.note(func() { x.s.part = part })
@@ -252,7 +262,7 @@ func (x *session) take(u *update.Update, held *version) error {
 		return x.ack(u.Nonce, reason)
 	}
 	x.s.publish(next)
-	x.took = true
+	x.news()
 	if err := x.ack(u.Nonce, ""); err != nil {
 		return err
 	}

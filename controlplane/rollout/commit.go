@@ -13,6 +13,7 @@ import (
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/attr"
+	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
 const (
@@ -20,18 +21,33 @@ const (
 	Kept = 50
 
 	tidyMost = 20 // rollouts deleted by one change
-	tries    = 3  // of a commit whose outcome is unknown
+	// rivalsMost bounds the queue that is looked at when one begins: its newest.
+	rivalsMost = 16
+	tries      = 3 // of a commit whose outcome is unknown
 )
 
-// store commits the next state of a rollout.
-func (l *Leader) store(ctx context.Context, s *State, d Decision, fence store.Fence, now time.Time) error {
-	ctx, done := l.span(ctx, s, "rollout "+d.Body.GetState())
-	err := l.replace(ctx, s, d, fence, now)
+// store commits the next state of a rollout, if others are as expected.
+func (l *Leader) store(ctx context.Context, s *State, d Decision, fence store.Fence, now time.Time, expect ...store.Precondition) error {
+	ctx, done := l.span(ctx, s, did(s.Body, d.Body))
+	err := l.replace(ctx, s, d, fence, now, expect)
 	done(err)
 	return err
 }
 
-func (l *Leader) replace(ctx context.Context, s *State, d Decision, fence store.Fence, now time.Time) error {
+// rivals are what is expected of the others while one of the queue begins: that none of them has begun meanwhile.
+func rivals(s *State, open []*State) (expect []store.Precondition) {
+	if s.Body.GetState() != Queued {
+		return nil
+	}
+	for _, o := range open {
+		if o.Body.GetChange() != s.Body.GetChange() && o.Body.GetState() == Queued && len(expect) < rivalsMost {
+			expect = append(expect, store.Precondition{Key: Key(o.Body.GetChange()), Revision: o.Revision})
+		}
+	}
+	return expect
+}
+
+func (l *Leader) replace(ctx context.Context, s *State, d Decision, fence store.Fence, now time.Time, expect []store.Precondition) error {
 	epoch := l.c.Store.Epoch()
 	was, err := stored(ctx, l.c.Store, s)
 	if err != nil {
@@ -43,7 +59,7 @@ func (l *Leader) replace(ctx context.Context, s *State, d Decision, fence store.
 	}
 	w := store.Write{
 		Record: s.record(now, was.Change), Epoch: epoch, Fence: fence,
-		Expect: []store.Precondition{{Key: h.Object.Key, Revision: was.Revision}}, Puts: []store.Head{h},
+		Expect: append(expect, store.Precondition{Key: h.Object.Key, Revision: was.Revision}), Puts: []store.Head{h},
 	}
 	w.Record.Message, w.Record.Objects = d.Message, []store.Changed{c}
 	if err := commitSurely(ctx, l.c.Store, w); err != nil {
@@ -51,6 +67,20 @@ func (l *Leader) replace(ctx context.Context, s *State, d Decision, fence store.
 	}
 	l.c.Log.InfoContext(ctx, "rollout", "change", s.Body.GetChange(), "state", d.Body.GetState(), "step", d.Body.GetStep(), "did", d.Message)
 	return nil
+}
+
+// did names the span of a step by what it does: begins, admits eu, converged eu, or the state that it leads to.
+func did(was, is *adminv1.Rollout) string {
+	at := int(is.GetStep())
+	switch {
+	case was.GetState() == Queued && is.GetState() == Rolling:
+		return "rollout begins"
+	case was.GetState() != is.GetState() || at < 1 || at > len(is.GetSteps()):
+		return "rollout " + is.GetState()
+	case was.GetStep() != is.GetStep():
+		return "rollout admits " + is.GetSteps()[at-1].GetName()
+	}
+	return "rollout converged on " + is.GetSteps()[at-1].GetName()
 }
 
 // undo takes a change back. When that can't be done the rollout is paused: then at least nobody more gets it.
@@ -90,11 +120,15 @@ func (l *Leader) span(ctx context.Context, s *State, name string) (context.Conte
 	ctx, span := l.tracer.Start(ctx, name, trace.WithAttributes(
 		attribute.String(attr.Change, s.Body.GetChange()), attribute.Int("hopgate.rollout.step", int(s.Body.GetStep()))))
 	return ctx, func(err error) {
+		defer cancel()
+		var conflict *store.ConflictError
+		if errors.As(err, &conflict) {
+			return // somebody was faster, and it is looked at anew: nothing was done, and a span that doesn't end isn't told
+		}
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
 		}
 		span.End()
-		cancel()
 	}
 }
 

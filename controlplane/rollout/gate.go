@@ -14,6 +14,8 @@ const (
 	VanishedAfter = 5 * time.Second
 	// LeastCalls on data planes with the change that the share of failed ones is looked at from.
 	LeastCalls = 20
+	// ToldWithin is how long after a step was admitted the others may not have told of failed calls yet, as all do who have some.
+	ToldWithin = 3 * time.Second
 )
 
 // gates looks for something that went wrong on a data plane with the change: a refusal, a crash, one that vanished, calls that fail. Without
@@ -26,19 +28,19 @@ func (s *State) gates(reports []Report, now time.Time) (trip *Trip, again time.T
 		}
 	}
 	for _, r := range mine {
-		for _, f := range r.Refused {
-			return reverted(f, "refused it"), again
+		for _, f := range r.Crashed { // before what it refuses since then
+			return reverted(f, "crashed"), again
 		}
 	}
 	for _, r := range mine {
-		for _, f := range r.Crashed {
-			return reverted(f, "crashed"), again
+		for _, f := range r.Refused {
+			return reverted(f, "refused it"), again
 		}
 	}
 	if trip, again = vanished(mine, now); trip != nil {
 		return trip, again
 	}
-	return s.failing(mine), again
+	return s.failing(mine, now), again
 }
 
 // reverted is the trip of one data plane.
@@ -97,7 +99,8 @@ func found(missing Finding, reports []Report) (back, same bool) {
 
 // failing compares the share of failed calls with the change with that of the rest. When everybody has it there is no rest: then the last step
 // isn't compared with anything, since what always failed would look new.
-func (s *State) failing(reports []Report) *Trip {
+// Nor is anybody compared with others who haven't had the time to tell that theirs fail as well.
+func (s *State) failing(reports []Report, now time.Time) *Trip {
 	var with, without Calls
 	for _, r := range reports {
 		if r.Step == int(s.Body.GetStep()) {
@@ -110,11 +113,20 @@ func (s *State) failing(reports []Report) *Trip {
 	if margin >= 1 || with.Calls < LeastCalls || last && without.Calls < LeastCalls {
 		return nil
 	}
-	if with.share()-without.share() <= margin {
+	if with.share()-without.share() <= margin || without.Calls < LeastCalls && now.Before(s.admitTime().Add(ToldWithin)) {
 		return nil
 	}
 	return &Trip{Final: Reverted, Reason: fmt.Sprintf("%d of %d calls failed on data planes with the change, %d of %d on the others: more than %s above",
 		with.Failed, with.Calls, without.Failed, without.Calls, strconv.FormatFloat(margin*100, 'f', -1, 64)+"%")}
+}
+
+// admitTime is when the step under way was admitted; 1970 before the first.
+func (s *State) admitTime() time.Time {
+	n := int(s.Body.GetStep())
+	if n < 1 || n > len(s.steps) {
+		return time.Unix(0, 0)
+	}
+	return s.Body.GetSteps()[n-1].GetAdmitTime().AsTime()
 }
 
 // share of calls that failed; 0 without calls.

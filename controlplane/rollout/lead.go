@@ -54,13 +54,14 @@ type Leader struct {
 
 	mu     sync.Mutex
 	notes  []note    // guarded by mu; oldest first
-	own    Report    // guarded by mu; newest of ours
-	said   []byte    // guarded by mu; own as JSON
+	own    note      // guarded by mu; newest of ours
+	said   []byte    // guarded by mu; its report as JSON
 	unsure time.Time // guarded by mu; until then data planes may be on their way back
 
 	// Used by Run's goroutine alone.
 	lastSaid time.Time
 	lastErr  string
+	sights   sights
 }
 
 // note is what one control plane said last.
@@ -68,6 +69,7 @@ type note struct {
 	report Report
 	own    bool
 	fence  store.Fence
+	since  map[absence]time.Time // by our clock, when we heard first that it is missing
 }
 
 // NewLeader checks the config and fills in what is left out. Errors name the field.
@@ -94,8 +96,8 @@ func NewLeader(c Config) (*Leader, error) {
 		c.Now = time.Now
 	}
 	l := &Leader{c: c, tracer: c.Tracer.Tracer("hopgate"), turned: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
-	l.own = Report{Replica: c.Replica}
-	l.said, _ = json.Marshal(l.own)
+	l.own.report = Report{Replica: c.Replica}
+	l.said, _ = json.Marshal(l.own.report)
 	return l, nil
 }
 
@@ -149,6 +151,7 @@ func (l *Leader) turn(ctx context.Context) (again time.Time) {
 			open = append(open, s)
 		}
 	}
+	l.sights.look(open, now)
 	if active(open) {
 		again = now.Add(SayEvery)
 		l.say(now)
@@ -177,12 +180,13 @@ func (l *Leader) lead(ctx context.Context, all, open []*State, fence store.Fence
 	if s == nil {
 		return l.tidy(ctx, all, fence, now)
 	}
+	s = l.sights.local(s)
 	d := Next(s, open, l.Reports(), now)
 	switch {
 	case d.Undo != nil:
 		err = l.undo(ctx, s, d.Undo, fence, now)
 	case d.Body != nil:
-		err = l.store(ctx, s, d, fence, now)
+		err = l.store(ctx, s, d, fence, now, rivals(s, open)...)
 	}
 	return d.Again, err
 }

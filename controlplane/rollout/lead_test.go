@@ -25,7 +25,8 @@ import (
 type world struct {
 	t     *testing.T
 	store *memstore.Store
-	lag   time.Duration // how long a data plane takes to serve a change
+	lag   time.Duration    // how long a data plane takes to serve a change
+	skew  [4]time.Duration // by which the clocks of control planes are ahead
 
 	mu    sync.Mutex
 	fleet []*dataplane // guarded by mu
@@ -43,6 +44,7 @@ type plane struct {
 	mu    sync.Mutex
 	all   map[string]*rollout.State // guarded by mu
 	moved chan struct{}             // guarded by mu
+	known []*rollout.State          // instead of all, if it isn't nil; guarded by mu
 }
 
 func newWorld(t *testing.T, fleet []*dataplane) *world {
@@ -53,7 +55,7 @@ func newWorld(t *testing.T, fleet []*dataplane) *world {
 func (w *world) open(home int) *plane {
 	p := &plane{w: w, home: home, store: w.store.Replica(), all: map[string]*rollout.State{}, moved: make(chan struct{})}
 	l, err := rollout.NewLeader(rollout.Config{Store: p.store, Rollouts: p.rollouts, Moved: p.wake, Report: p.report,
-		Replica: fmt.Sprint("cp-", home), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Now: func() time.Time { return time.Now().Add(w.skew[home]) }, Replica: fmt.Sprint("cp-", home), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -94,6 +96,9 @@ func (p *plane) take(e store.Event) error {
 func (p *plane) rollouts() []*rollout.State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.known != nil {
+		return p.known
+	}
 	var out []*rollout.State
 	for _, s := range p.all {
 		out = append(out, s)

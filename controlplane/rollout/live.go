@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -15,6 +16,20 @@ const mostRegions = 100
 // Merge is how the regions stand to a rollout as control planes tell, by name. Reports about other changes don't count.
 func (s *State) Merge(reports []Report) []*adminv1.RolloutRegion {
 	return s.merge(reports, s.admittedAt, func(RegionReport) bool { return true })
+}
+
+// Waits says what keeps an open rollout that isn't paused from going on, for operators: data planes by name, a control plane that hasn't
+// reported, or the rollout under way. Empty: only the time that a step has to serve, or nothing. others are the open rollouts, with or without s.
+func (s *State) Waits(others []*State, reports []Report, now time.Time) string {
+	switch s.Body.GetState() {
+	case Rolling:
+		return s.unsettled(reports, now)
+	case Queued:
+		if o := pick(others); o != nil && o.Body.GetChange() != s.Body.GetChange() {
+			return fmt.Sprintf("the staged change %s comes first and is %s", o.Body.GetChange(), o.Body.GetState())
+		}
+	}
+	return ""
 }
 
 // admittedAt is when a region was; zero for a canary, and when it wasn't.
@@ -109,4 +124,15 @@ func admitted(reports []Report) int32 {
 		}
 	}
 	return int32(n) //nolint:gosec // data planes of a fleet
+}
+
+// Waits says what keeps a rollout from going on, as State.Waits does, as all control planes tell.
+func (l *Leader) Waits(s *State) string {
+	var open []*State
+	for _, o := range l.c.Rollouts() {
+		if o.Open() {
+			open = append(open, o)
+		}
+	}
+	return s.Waits(open, l.Reports(), l.c.Now())
 }

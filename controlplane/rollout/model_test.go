@@ -19,6 +19,7 @@ type dataplane struct {
 	relay        bool
 	serves       map[string]time.Time // by change: when it serves it
 	crashed      bool
+	away         time.Time // by the clock of its control plane; zero: it is connected
 }
 
 // fleetOf is n data planes, over regions in turn.
@@ -47,6 +48,10 @@ func report(s *rollout.State, fleet []*dataplane, home int, now time.Time, lag t
 	var names []string
 	for _, d := range fleet {
 		if d.home != home {
+			continue
+		}
+		if !d.away.IsZero() {
+			r.Missing = append(r.Missing, rollout.Finding{Node: d.name, Boot: "1", At: d.away})
 			continue
 		}
 		g := by[d.region]

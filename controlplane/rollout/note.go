@@ -20,6 +20,12 @@ func (l *Leader) hear(notes []store.Note) {
 		heard = append(heard, h)
 	}
 	l.mu.Lock()
+	for i := range heard {
+		if at := slices.IndexFunc(l.notes, func(was note) bool { return was.fence == heard[i].fence }); at >= 0 {
+			heard[i].since = l.notes[at].since
+		}
+		heard[i].restamp(l.c.Now())
+	}
 	for _, was := range l.notes {
 		if !was.own && !slices.ContainsFunc(heard, func(h note) bool { return h.fence == was.fence }) {
 			l.unsure = l.c.Now().Add(UnsureFor)
@@ -81,15 +87,16 @@ func (l *Leader) tell(r Report, now time.Time) {
 	if string(text) == string(l.said) {
 		return
 	}
-	l.own, l.said = r, text
+	l.own.report, l.said = r, text
+	l.own.restamp(now)
 	select {
 	case l.turned <- struct{}{}:
 	default:
 	}
 }
 
-// fit returns a report as JSON that a note can hold. What only saves time goes first; one that still is too long tells nothing, and so nobody
-// more is admitted.
+// fit returns a report as JSON that a note can hold. What only saves time goes first, then all but one of the findings that each trip a gate; who
+// is missing and who was found stays. One that still is too long tells nothing, and so nobody more is admitted.
 func fit(r Report) []byte {
 	text, err := json.Marshal(r)
 	if err == nil && len(text) <= store.NoteBytes {
@@ -102,12 +109,18 @@ func fit(r Report) []byte {
 	if text, err = json.Marshal(r); err == nil && len(text) <= store.NoteBytes {
 		return text
 	}
+	r.Refused, r.Crashed, r.Waiting = first(r.Refused), first(r.Crashed), first(r.Waiting)
+	if text, err = json.Marshal(r); err == nil && len(text) <= store.NoteBytes {
+		return text
+	}
 	text, _ = json.Marshal(Report{Replica: r.Replica, Change: r.Change, Step: r.Step, State: r.State, Unsure: true, Refused: r.Refused, Crashed: r.Crashed})
 	if len(text) > store.NoteBytes {
 		text, _ = json.Marshal(Report{Replica: r.Replica})
 	}
 	return text
 }
+
+func first(list []Finding) []Finding { return list[:min(len(list), 1)] }
 
 // Reports returns the newest report of every control plane, our own included, oldest control plane first. Nobody may write to them.
 func (l *Leader) Reports() []Report {
@@ -116,14 +129,21 @@ func (l *Leader) Reports() []Report {
 	out, mine := make([]Report, 0, len(l.notes)+1), false
 	for _, n := range l.notes {
 		if n.own {
-			n.report, mine = l.own, true
+			n.report, mine = l.mine(), true
 		}
 		out = append(out, n.report)
 	}
 	if !mine {
-		out = append(out, l.own)
+		out = append(out, l.mine())
 	}
 	return out
+}
+
+// mine is our newest report, with what came to our mind since; mu is held.
+func (l *Leader) mine() Report {
+	r := l.own.report
+	r.Unsure = r.Unsure || r.Change != "" && l.c.Now().Before(l.unsure)
+	return r
 }
 
 // Missed are the data planes that other control planes miss: what Config.Report looks for among its own.
@@ -134,6 +154,19 @@ func (l *Leader) Missed() []Finding {
 	for _, n := range l.notes {
 		if !n.own {
 			out = append(out, n.report.Missing...)
+		}
+	}
+	return out
+}
+
+// Elsewhere are the data planes that some control plane missed and that are connected to another one than ours.
+func (l *Leader) Elsewhere() []Finding {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Finding
+	for _, n := range l.notes {
+		if !n.own {
+			out = append(out, n.report.Here...)
 		}
 	}
 	return out

@@ -83,8 +83,16 @@ func (s *State) Open() bool {
 	return false
 }
 
-// Active says whether it is the one rollout that admits data planes.
-func (s *State) Active() bool { return s.Open() && s.Body.GetState() != Queued }
+// Active says whether it is the one rollout that admits data planes. One that is aborted while it waits for another never was.
+func (s *State) Active() bool {
+	switch s.Body.GetState() {
+	case Rolling, Paused:
+		return true
+	case Aborting:
+		return s.Body.GetStep() > 0
+	}
+	return false
+}
 
 // Place is where a data plane stands.
 type Place struct {
@@ -166,7 +174,7 @@ type Report struct {
 	Regions []RegionReport `json:"regions,omitempty"`
 	// Refused are data planes with the change that refused something in it, at most ten.
 	Refused []Finding `json:"refused,omitempty"`
-	// Missing are data planes with the change that went away without saying so, within a minute after they were admitted, at most 100. At is when.
+	// Missing are data planes with the change that went away without saying so, within a minute after they were admitted, at most 50. At is when.
 	Missing []Finding `json:"missing,omitempty"`
 	// Crashed are those that came back as another process, or say that they crashed, at most ten.
 	Crashed []Finding `json:"crashed,omitempty"`
@@ -199,8 +207,10 @@ type RegionReport struct {
 type Finding struct {
 	Node string    `json:"node"`
 	Boot string    `json:"boot,omitempty"` // of its process
-	At   time.Time `json:"at"`
+	At   time.Time `json:"at,omitzero"`
 	Text string    `json:"text,omitempty"`
+	// Behind counts, of a relay that is waited for, the data planes behind it that aren't where it is.
+	Behind int `json:"behind,omitempty"`
 }
 
 // Calls to servers.

@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -100,7 +101,7 @@ func (s *State) advance(reports []Report, now time.Time) Decision {
 	return d
 }
 
-// settle notes that the step under way has converged, and returns until when it bakes; one without members doesn't.
+// settle notes that the step under way has converged, and returns until when it bakes; before the first there is none.
 func (s *State) settle(d *Decision, reports []Report, now time.Time) (baked time.Time, bakes bool) {
 	n := int(s.Body.GetStep())
 	if n == 0 || n > len(s.steps) {
@@ -118,7 +119,7 @@ func (s *State) settle(d *Decision, reports []Report, now time.Time) (baked time
 		members += r.GetAdmitted()
 	}
 	d.Message = s.say("%s converged on %d data planes, step %d of %d", step.GetName(), members, n, len(s.steps))
-	return now.Add(s.bake()), members > 0
+	return now.Add(s.bake()), true
 }
 
 // admit goes to the next step that admits somebody; what is between is passed. After the last the rollout is done.
@@ -219,11 +220,11 @@ func (s *State) unsettled(reports []Report, now time.Time) string {
 			behind += max(0, region.Admitted-region.Applied)
 		}
 		for _, f := range r.Waiting {
-			waiting = append(waiting, f.Node)
+			waiting = append(waiting, f.waited())
 		}
 	}
 	if behind = max(behind, len(waiting)); behind > 0 {
-		return fmt.Sprintf("%d data planes don't serve the change yet%s", behind, few(waiting))
+		return notYet(behind, waiting)
 	}
 	for _, r := range reports {
 		for _, f := range r.Missing {
@@ -232,17 +233,45 @@ func (s *State) unsettled(reports []Report, now time.Time) string {
 			}
 		}
 	}
+	if s.deserted(reports) {
+		return "no data plane of this step is connected"
+	}
 	return ""
 }
 
-// few names up to three.
-func few(names []string) string {
+// deserted says whether the step under way has no data plane any more before it converged: it was admitted because it had some, and those that
+// stopped in peace come back, or an operator knows that they don't. That it went well is not known.
+func (s *State) deserted(reports []Report) bool {
+	n := int(s.Body.GetStep())
+	if n == 0 || n > len(s.steps) || s.Body.GetSteps()[n-1].GetConvergeTime() != nil {
+		return false
+	}
+	return len(s.standing(reports, n)) == 0
+}
+
+// waited names a data plane that is waited for.
+func (f *Finding) waited() string {
+	if f.Behind > 0 {
+		return fmt.Sprintf("%s (%d behind it)", f.Node, f.Behind)
+	}
+	return f.Node
+}
+
+// notYet says how many data planes don't serve the change, and names up to three of them.
+func notYet(behind int, names []string) string {
 	const most = 3
 	slices.Sort(names)
 	names = slices.Compact(names)
-	text := ""
-	for i, name := range names[:min(len(names), most)] {
-		text += []string{": ", ", ", ", "}[i] + name
+	text := fmt.Sprintf("%d data planes don't serve the change yet", behind)
+	if behind == 1 {
+		text = "1 data plane doesn't serve the change yet"
+	}
+	named := names[:min(len(names), most)]
+	if len(named) > 0 {
+		text += ": " + strings.Join(named, ", ")
+	}
+	if more := behind - len(named); more > 0 && len(named) > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }

@@ -121,6 +121,19 @@ func TestOnlyTheOldestOfTheQueueBegins(t *testing.T) {
 	}
 }
 
+func TestOneThatIsAbortedInTheQueueNeverWasActive(t *testing.T) {
+	mine, waiting := state("canary", is(rollout.Aborting)), state("canary", named(change+"1"))
+	if mine.Active() || !mine.Open() {
+		t.Errorf("active %v, open %v", mine.Active(), mine.Open())
+	}
+	if !rolling(is(rollout.Aborting)).Active() {
+		t.Error("one that has admitted some isn't active while it is aborted")
+	}
+	if d := rollout.Next(waiting, []*rollout.State{mine, waiting}, nil, start); d.Body != nil {
+		t.Errorf("one begins before what is aborted is taken back: %+v", d)
+	}
+}
+
 // rolling is a rollout over two regions at its first step.
 func rolling(edits ...func(*adminv1.Rollout)) *rollout.State {
 	return state("regions eu us", append([]func(*adminv1.Rollout){func(m *adminv1.Rollout) {
@@ -153,7 +166,7 @@ func TestWaitsForWhatItDoesNotKnow(t *testing.T) {
 		"not applied": {[]rollout.Report{about(func(r *rollout.Report) {
 			r.Regions[0].Applied = 0
 			r.Waiting = []rollout.Finding{{Node: "d"}, {Node: "a"}, {Node: "b"}, {Node: "c"}}
-		})}, "4 data planes don't serve the change yet: a, b, c"},
+		})}, "4 data planes don't serve the change yet: a, b, c and 1 more"},
 		"one is away": {[]rollout.Report{about(func(r *rollout.Report) { r.Missing = []rollout.Finding{away} })}, "data plane x is away"},
 	} {
 		if d := rollout.Next(rolling(), nil, tc.reports, start.Add(time.Minute)); d.Body != nil || d.Undo != nil || d.Again.IsZero() {
@@ -167,6 +180,32 @@ func TestWaitsForWhatItDoesNotKnow(t *testing.T) {
 		resumed := rollout.Of(rollout.Of(d.Body, 2).In(rollout.Rolling, "", start.Add(time.Hour)), 3)
 		if d := rollout.Next(resumed, nil, tc.reports, start.Add(time.Hour+time.Second)); d.Body != nil {
 			t.Errorf("%s: resumed and paused again at once", name)
+		}
+	}
+}
+
+func TestOperatorsAreToldWhatItWaitsFor(t *testing.T) {
+	behind := []rollout.Report{about(func(r *rollout.Report) {
+		r.Regions[0].Applied, r.Waiting = 1, []rollout.Finding{{Node: "eu-1"}}
+	})}
+	next := rollout.Of(&adminv1.Rollout{Change: "99", State: rollout.Queued}, 2)
+	for name, tc := range map[string]struct {
+		s       *rollout.State
+		others  []*rollout.State
+		reports []rollout.Report
+		want    string
+	}{
+		"a data plane": {rolling(), nil, behind, "1 data plane doesn't serve the change yet: eu-1"},
+		"its relay": {rolling(), nil, []rollout.Report{about(func(r *rollout.Report) {
+			r.Regions[0].Applied, r.Waiting = 1, []rollout.Finding{{Node: "relay-eu", Behind: 2}}
+		})}, "1 data plane doesn't serve the change yet: relay-eu (2 behind it)"},
+		"its time":       {rolling(), nil, []rollout.Report{about()}, ""},
+		"another":        {next, []*rollout.State{next, rolling()}, nil, "the staged change " + change + " comes first and is rolling"},
+		"nothing":        {next, []*rollout.State{next}, nil, ""},
+		"it isn't going": {rollout.Of(rolling().In(rollout.Paused, "", start), 3), nil, behind, ""},
+	} {
+		if got := tc.s.Waits(tc.others, tc.reports, start); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
 }
@@ -227,10 +266,14 @@ func TestGates(t *testing.T) {
 
 func TestErrorGateHasExceptions(t *testing.T) {
 	bad := []rollout.Report{about(func(r *rollout.Report) { r.With = rollout.Calls{Calls: 100, Failed: 100} })}
-	if d := rollout.Next(rolling(), nil, bad, start); d.Undo == nil {
-		t.Error("nothing failed but it passed")
+	told := start.Add(rollout.ToldWithin)
+	if d := rollout.Next(rolling(), nil, bad, told.Add(-time.Second)); d.Undo != nil {
+		t.Error("the others haven't had the time to tell that theirs fail as well, and it trips")
 	}
-	if d := rollout.Next(rolling(func(m *adminv1.Rollout) { m.Plan.ErrorMargin = "100%" }), nil, bad, start); d.Undo != nil {
+	if d := rollout.Next(rolling(), nil, bad, told); d.Undo == nil {
+		t.Error("all calls failed but it passed")
+	}
+	if d := rollout.Next(rolling(func(m *adminv1.Rollout) { m.Plan.ErrorMargin = "100%" }), nil, bad, told); d.Undo != nil {
 		t.Error("the gate is off and trips")
 	}
 	bad[0].Step = 3
@@ -349,5 +392,33 @@ func TestNextWritesToNothing(t *testing.T) {
 	rollout.Next(s, nil, []rollout.Report{about()}, start.Add(time.Minute))
 	if !proto.Equal(was, s.Body) {
 		t.Fatal("the state was written to")
+	}
+}
+
+func TestStepWhoseDataPlanesStoppedIsNoEvidence(t *testing.T) {
+	for _, words := range []string{"canary", "regions eu us"} {
+		now, fleet := start, fleetOf(4, 1, "eu", "us")
+		look := func(s *rollout.State, fleet []*dataplane) rollout.Decision {
+			return rollout.Next(s, nil, []rollout.Report{report(s, fleet, 0, now, 0)}, now)
+		}
+		s := state(words, is(rollout.Rolling))
+		s = rollout.Of(look(s, fleet).Body, 2)
+		var rest []*dataplane // those that were admitted stop in peace: nobody misses them
+		for _, d := range fleet {
+			if !s.Admits(d.place()) {
+				rest = append(rest, d)
+			}
+		}
+		if d := look(s, rest); s.Body.GetStep() != 1 || len(rest) == len(fleet) || d.Body != nil || d.Undo != nil {
+			t.Errorf("%s: with nobody who has it: %v", words, d)
+		}
+		now = now.Add(time.Second)
+		if d := look(s, fleet); d.Body.GetStep() != 1 || d.Body.GetSteps()[0].GetConvergeTime() == nil {
+			t.Errorf("%s: they are back: %v", words, d)
+		}
+		now = now.Add(rollout.ConvergeLimit)
+		if d := look(s, rest); d.Body.GetState() != rollout.Paused || !strings.Contains(d.Body.GetReason(), "no data plane of this step is connected") {
+			t.Errorf("%s: they don't come back: %v", words, d)
+		}
 	}
 }

@@ -31,7 +31,7 @@ type undoing struct {
 	left []string // objects that somebody else changed since
 }
 
-// Undo returns the one write that takes a staged change back: every object has the body, set and uid of before, created ones are deleted, deleted
+// Undo returns the one write that takes a staged change back: every object has the body, uid, set and owner of before, created ones are deleted, deleted
 // ones are there again, and the rollout is in its final state, Reverted or Aborted. What isn't any more as the change left it, since somebody
 // forced another change, stays as it is and is named in the reason.
 //
@@ -146,7 +146,8 @@ func (t *turn) asBefore() bool {
 	if t.current == nil || !ok {
 		return t.current == nil && !ok
 	}
-	return t.current.Object.Hash == before && t.current.Object.UID == t.was.GetUid() && t.current.Set == t.was.GetSet()
+	return t.current.Object.Hash == before && t.current.Object.UID == t.was.GetUid() &&
+		t.current.Set == t.was.GetSet() && t.current.Owner == t.was.GetOwner()
 }
 
 func (u *undoing) add(t *turn, now time.Time) {
@@ -183,7 +184,8 @@ func (u *undoing) put(t *turn, now time.Time) {
 	if h.Object.Hash != was {
 		h.Generation++
 	}
-	h.Set, h.Updated, h.Revision, c.After = t.was.GetSet(), now, 0, h.Object.Hash.String()
+	h.Set, h.Owner = t.was.GetSet(), t.was.GetOwner()
+	h.Updated, h.Revision, c.After = now, 0, h.Object.Hash.String()
 	u.w.Puts = append(u.w.Puts, h)
 	u.w.Expect = append(u.w.Expect, pre)
 	u.w.Record.Objects = append(u.w.Record.Objects, c)

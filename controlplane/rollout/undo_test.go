@@ -32,7 +32,8 @@ func stage(t *testing.T, s store.Store, words string) string {
 		h := store.Head{Object: confset.NewObject(key(name), o.GetUid(), []byte("after "+name)), Generation: 1, Created: time.Now(), Updated: time.Now()}
 		was, err := s.Get(t.Context(), key(name))
 		if err == nil {
-			o.Uid, o.Before, o.Generation, o.CreateTime, o.Set = was.Object.UID, was.Object.Hash[:], was.Generation, timestamppb.New(was.Created), was.Set
+			o.Uid, o.Before, o.Generation, o.CreateTime = was.Object.UID, was.Object.Hash[:], was.Generation, timestamppb.New(was.Created)
+			o.Set, o.Owner = was.Set, was.Owner
 			h.Object = confset.NewObject(key(name), was.Object.UID, h.Object.Body)
 			h.Generation, h.Created, h.Set = was.Generation+1, was.Created, "other"
 		}
@@ -71,7 +72,8 @@ func before(t *testing.T, s store.Store) map[confset.Key]store.Head {
 	t.Helper()
 	w := store.Write{Record: store.ChangeRecord{ID: storetest.ID(), Time: time.Now(), Author: "ann"}}
 	for _, name := range []string{"changed", "deleted", "untouched"} {
-		h := store.Head{Object: confset.NewObject(key(name), "uid-"+name, []byte("before "+name)), Generation: 3, Created: start.UTC(), Updated: start, Set: "mine"}
+		h := store.Head{Object: confset.NewObject(key(name), "uid-"+name, []byte("before "+name)),
+			Generation: 3, Created: start.UTC(), Updated: start, Set: "mine", Owner: name + ".yaml"}
 		w.Puts, w.Expect = append(w.Puts, h), append(w.Expect, store.Precondition{Key: h.Object.Key})
 		w.Record.Objects = append(w.Record.Objects, store.Changed{Kind: "server", Name: name, UID: h.Object.UID, After: h.Object.Hash.String(), SetAfter: "mine"})
 	}
@@ -117,7 +119,7 @@ func undo(t *testing.T, s store.Store, st *rollout.State) store.Write {
 	return w
 }
 
-// same says how objects aren't what they were, byte for byte, with uid, set and creation.
+// same says how objects aren't what they were, byte for byte, with uid, set, owner and creation.
 func same(t *testing.T, got, want map[confset.Key]store.Head) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -125,7 +127,7 @@ func same(t *testing.T, got, want map[confset.Key]store.Head) {
 	}
 	for k, w := range want {
 		g := got[k]
-		same := bytes.Equal(g.Object.Body, w.Object.Body) && g.Object.UID == w.Object.UID && g.Set == w.Set
+		same := bytes.Equal(g.Object.Body, w.Object.Body) && g.Object.UID == w.Object.UID && g.Set == w.Set && g.Owner == w.Owner
 		if !same || !g.Created.Equal(w.Created) || g.Generation < w.Generation {
 			t.Errorf("%s: %+v, want %+v", k, g, w)
 		}

@@ -25,6 +25,12 @@ const (
 	lookEvery    = time.Minute
 )
 
+// myself is the author of phases that nobody asked for.
+const myself = "hopgate"
+
+// ErrFull says that a ring takes no new key yet.
+var ErrFull = errors.New("a new one has to wait until what the oldest sealed has ended")
+
 // Rotation says which ring is rotated, and how fast. Store, KEK, Name and Everyone are needed.
 type Rotation struct {
 	Store store.Store
@@ -118,7 +124,7 @@ func (r *Rotator) Run(ctx context.Context) error {
 // Step does what is due, at most one phase, and says what it did; "" when nothing was. Errors are the store's, those of Everyone, and
 // ErrWrongKey or ErrDamaged of a ring that doesn't open.
 func (r *Rotator) Step(ctx context.Context) (what string, err error) {
-	return r.change(ctx, func(ring *ringState, now time.Time) (string, error) {
+	return r.change(ctx, myself, func(ring *ringState, now time.Time) (string, error) {
 		if pending := ring.pending(); pending != nil {
 			if now.Before(pending.GetCreateTime().AsTime().Add(r.c.Grace)) {
 				return ring.drop(now, r.c.Life+r.c.Grace), nil
@@ -138,13 +144,14 @@ func (r *Rotator) Step(ctx context.Context) (what string, err error) {
 	})
 }
 
-// Now starts a rotation at once, whatever the age of the sealing key, and says what it did; "" when one is under way already. Run, of this
-// replica or another, ends it when everybody has the new key and Grace has passed.
+// Now starts a rotation at once in the name of an author, whatever the age of the sealing key, and says what it did; "" when one is under way
+// already. Run, of this replica or another, ends it when everybody has the new key and Grace has passed. Errors are the store's, ErrFull, and
+// ErrWrongKey or ErrDamaged of a ring that doesn't open.
 //
 // With drop, for a ring that somebody else may have read, the keys of now are dropped the moment the new one seals: everything sealed with
 // them ends. A key that hasn't sealed yet is replaced at once. This is kept in the ring and outlives the process.
-func (r *Rotator) Now(ctx context.Context, drop bool) (what string, err error) {
-	return r.change(ctx, func(ring *ringState, now time.Time) (string, error) {
+func (r *Rotator) Now(ctx context.Context, author string, drop bool) (what string, err error) {
+	return r.change(ctx, author, func(ring *ringState, now time.Time) (string, error) {
 		switch {
 		case ring.pending() != nil && (!drop || ring.condemned()):
 			return "", nil
@@ -166,7 +173,7 @@ func (r *Rotator) everyone(ctx context.Context, revision int64) error {
 }
 
 // change reads the ring, lets plan change it, and commits that. When another replica was faster it looks again.
-func (r *Rotator) change(ctx context.Context, plan func(*ringState, time.Time) (string, error)) (string, error) {
+func (r *Rotator) change(ctx context.Context, author string, plan func(*ringState, time.Time) (string, error)) (string, error) {
 	for try := 1; ; try++ {
 		epoch := r.c.Store.Epoch()
 		ring, err := readRing(ctx, r.c.Store, r.c.KEK, r.key)
@@ -178,7 +185,7 @@ func (r *Rotator) change(ctx context.Context, plan func(*ringState, time.Time) (
 		if err != nil || what == "" {
 			return "", err
 		}
-		w, err := ring.write(r.c.KEK, now, what)
+		w, err := ring.write(r.c.KEK, now, author, what)
 		if err != nil {
 			return "", err
 		}

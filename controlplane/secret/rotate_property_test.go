@@ -87,7 +87,7 @@ func live(t *testing.T, every time.Duration, random *rand.Rand) {
 		time.Sleep(2 * time.Hour)
 		r := rotators[random.IntN(2)]
 		if random.IntN(12*40) == 0 {
-			_, _ = r.Now(t.Context(), false) // refused when the ring is full
+			_, _ = r.Now(t.Context(), "ops", false) // refused when the ring is full
 		}
 		if random.IntN(10) == 0 {
 			s.Ambiguous(random.IntN(2) == 0)

@@ -94,7 +94,7 @@ func (r *ringState) pending() *configv1.SealingKey {
 // add is the first phase.
 func (r *ringState) add(now time.Time) (string, error) {
 	if n := len(r.ring.Keys); n >= MaxRingKeys {
-		return "", fmt.Errorf("%s: it holds %d keys; a new one has to wait until what the oldest sealed has ended", r.head.Object.Key, n)
+		return "", fmt.Errorf("%s: it holds %d keys; %w", r.head.Object.Key, n, ErrFull)
 	}
 	k := newRing(r.ring.GetName(), now).Keys[0]
 	for slices.ContainsFunc(r.ring.Keys, func(o *configv1.SealingKey) bool { return o.GetId() == k.GetId() }) {
@@ -158,7 +158,7 @@ func (r *ringState) condemned() bool {
 }
 
 // write seals the ring and makes one conditional change of it.
-func (r *ringState) write(kek *KEK, now time.Time, message string) (store.Write, error) {
+func (r *ringState) write(kek *KEK, now time.Time, author, message string) (store.Write, error) {
 	if err := (&ringState{head: r.head, ring: r.ring, at: -1}).check(); err != nil {
 		return store.Write{}, err
 	}
@@ -177,7 +177,7 @@ func (r *ringState) write(kek *KEK, now time.Time, message string) (store.Write,
 		SetBefore: r.head.Set, SetAfter: r.head.Set}
 	return store.Write{
 		Record: store.ChangeRecord{
-			ID: ulid.Make().String(), Time: now, Author: "hopgate", Message: message,
+			ID: ulid.Make().String(), Time: now, Author: author, Message: message,
 			Objects: []store.Changed{changed},
 		},
 		Expect: []store.Precondition{{Key: key, Revision: r.head.Revision}},

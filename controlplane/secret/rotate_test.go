@@ -168,7 +168,7 @@ func TestLaggingDataPlaneBlocksTheSecondPhase(t *testing.T) {
 			asked = revision
 			return behind
 		}})
-		if what, err := r.Now(t.Context(), false); err != nil || what == "" {
+		if what, err := r.Now(t.Context(), "ops", false); err != nil || what == "" {
 			t.Fatal(what, err)
 		}
 		head, _ := s.Get(t.Context(), ringKey)
@@ -273,11 +273,11 @@ func TestAnotherRotatorGoesOnAfterACrash(t *testing.T) {
 		s, kek := memstore.New(), newKEK(t)
 		ensure(t, s, kek)
 		fresh := func() *secret.Rotator { return rotator(t, secret.Rotation{Store: s.Replica(), KEK: kek}) }
-		if _, err := fresh().Now(t.Context(), true); err != nil {
+		if _, err := fresh().Now(t.Context(), "ops", true); err != nil {
 			t.Fatal(err)
 		}
 		before := wantShape(t, s, kek, "oS")
-		if what, err := fresh().Now(t.Context(), true); what != "" || err != nil {
+		if what, err := fresh().Now(t.Context(), "ops", true); what != "" || err != nil {
 			t.Fatalf("asked again it did %q, %v", what, err)
 		}
 		time.Sleep(11 * time.Minute)
@@ -294,7 +294,7 @@ func TestDropReplacesAKeyThatHasNotSealed(t *testing.T) {
 	ensure(t, s, kek)
 	r := rotator(t, secret.Rotation{Store: s, KEK: kek, Grace: -1})
 	for _, drop := range []bool{false, false, true} {
-		if _, err := r.Now(t.Context(), drop); err != nil {
+		if _, err := r.Now(t.Context(), "ops", drop); err != nil {
 			t.Fatal(err)
 		}
 		if !drop {
@@ -314,16 +314,16 @@ func TestRingNeverHoldsMoreThanItsMost(t *testing.T) {
 	now := time.Now()
 	r := rotator(t, secret.Rotation{Store: s, KEK: kek, Grace: -1, Now: func() time.Time { return now }})
 	for range secret.MaxRingKeys - 1 {
-		if what, err := r.Now(t.Context(), false); err != nil || what == "" {
+		if what, err := r.Now(t.Context(), "ops", false); err != nil || what == "" {
 			t.Fatal(what, err)
 		}
 		step(t, r, "seals from now on")
 	}
 	wantShape(t, s, kek, "Sooooooo")
-	if _, err := r.Now(t.Context(), false); err == nil || !strings.Contains(err.Error(), "8 keys") {
+	if _, err := r.Now(t.Context(), "ops", false); !errors.Is(err, secret.ErrFull) || !strings.Contains(err.Error(), "8 keys") {
 		t.Fatalf("a ninth key: %v", err)
 	}
-	if _, err := r.Now(t.Context(), true); err != nil { // a leak has no time to wait
+	if _, err := r.Now(t.Context(), "ops", true); err != nil { // a leak has no time to wait
 		t.Fatal(err)
 	}
 	wantShape(t, s, kek, "oSoooooo")
@@ -345,7 +345,7 @@ func TestOddRingIsLeftAlone(t *testing.T) {
 		was, _ := s.Get(t.Context(), ringKey)
 		r := rotator(t, secret.Rotation{Store: s, KEK: kek})
 		_, err := r.Step(t.Context())
-		_, now := r.Now(t.Context(), true)
+		_, now := r.Now(t.Context(), "ops", true)
 		if !errors.Is(err, secret.ErrDamaged) || !errors.Is(now, secret.ErrDamaged) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v, %v", name, err, now)
 		}
@@ -353,7 +353,7 @@ func TestOddRingIsLeftAlone(t *testing.T) {
 			t.Errorf("%s: the ring was changed", name)
 		}
 	}
-	if _, err := rotator(t, secret.Rotation{Store: s, KEK: newKEK(t)}).Now(t.Context(), true); !errors.Is(err, secret.ErrWrongKey) {
+	if _, err := rotator(t, secret.Rotation{Store: s, KEK: newKEK(t)}).Now(t.Context(), "ops", true); !errors.Is(err, secret.ErrWrongKey) {
 		t.Errorf("another key: %v", err)
 	}
 }

@@ -34,7 +34,8 @@ func Hello(_ context.Context, h *syncv1.Hello) (Identity, error) {
 }
 
 // FromCertificate believes the verified client certificate: its URI SAN is spiffe://<domain>/dp/<region>/<group>/<node>, or without group
-// spiffe://<domain>/dp/<region>/<node>. A hello that says otherwise is refused, so that a mistake is seen where it was made.
+// spiffe://<domain>/dp/<region>/<node>. A hello that says otherwise is refused, so that a mistake is seen where it was made,
+// and so is a certificate that a relay signed for a region that isn't its own.
 func FromCertificate(ctx context.Context, h *syncv1.Hello) (Identity, error) {
 	p, _ := peer.FromContext(ctx)
 	if p == nil {
@@ -52,7 +53,7 @@ func FromCertificate(ctx context.Context, h *syncv1.Hello) (Identity, error) {
 		return Identity{}, status.Errorf(codes.PermissionDenied, "the hello says node %q in region %q, group %q, the certificate says node %q in region %q, group %q; make them agree",
 			said.Node, said.Region, said.Group, id.Node, id.Region, id.Group)
 	}
-	return id, nil
+	return id, Confined(ctx, id)
 }
 
 func certified(cert *x509.Certificate) (Identity, bool) {
@@ -116,8 +117,12 @@ func (s *Server) join(ctx context.Context, h *syncv1.Hello) (fleet.Joined, error
 	if err == nil {
 		err = check(id, h)
 	}
+	var ends time.Time
+	if cert := certificate(ctx); cert != nil {
+		ends = cert.NotAfter
+	}
 	return fleet.Joined{
-		Node:    id.Node,
+		Node: id.Node, CertificateEnds: ends,
 		Scope:   view.Scope{Region: id.Region, Group: id.Group, FeatureLevel: h.GetFeatureLevel(), Node: id.Node, Relay: h.GetRelay()},
 		Version: h.GetVersion(), Suspect: len(h.GetSuspectDigest()) > 0, Relay: h.GetRelay(), Boot: h.GetBootId(),
 		Epoch: h.GetEpoch(), Revision: h.GetRevision(), Digest: h.GetDigest(),

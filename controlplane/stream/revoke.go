@@ -3,11 +3,10 @@ package stream
 import (
 	"context"
 	"crypto/x509"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
@@ -28,36 +27,43 @@ func Admitting(identify Identify, refused Refused) Identify {
 	return func(ctx context.Context, h *syncv1.Hello) (Identity, error) {
 		id, err := identify(ctx, h)
 		if err == nil {
-			err = refused(id.Node, certificate(ctx))
+			err = RefusedBy(ctx, refused, id.Node)
 		}
 		return id, err
 	}
 }
 
-// Reject ends the streams of those of the named data planes that are shut out; without names, of all that are.
+// Reject ends the streams of those of the named data planes, and of those with certificates of the named relays, that are shut out; without
+// names, of all that are.
 func (s *Server) Reject(refused Refused, nodes ...string) {
 	for _, sess := range s.streams(nodes) {
-		if err := refused(sess.joined.Node, certificate(sess.stream.Context())); err != nil {
+		if err := RefusedBy(sess.stream.Context(), refused, sess.joined.Node); err != nil {
+			s.cfg.Fleet.Dismiss(sess.joined.Node) // a rollout doesn't take it for one that crashed
 			sess.end(err)
 		}
 	}
 }
 
-// streams are those of the named data planes; without names, all.
+// streams are those of the named data planes, and those with certificates of the named relays; without names, all.
 func (s *Server) streams(nodes []string) (out []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(nodes) == 0 {
-		for _, sess := range s.sessions {
-			out = append(out, sess)
-		}
-	}
-	for _, n := range nodes {
-		if sess := s.sessions[n]; sess != nil {
+	for name, sess := range s.sessions {
+		if len(nodes) == 0 || slices.Contains(nodes, name) || sess.signedBy(nodes) {
 			out = append(out, sess)
 		}
 	}
 	return out
+}
+
+// signedBy says whether a relay of these names signed the certificate of the stream.
+func (s *session) signedBy(names []string) bool {
+	return relays(s.stream.Context(), func(_, node string, _ *x509.Certificate) error {
+		if slices.Contains(names, node) {
+			return errCut // stops the search
+		}
+		return nil
+	}) != nil
 }
 
 // judge ends a stream that joined while its data plane was shut out.
@@ -65,22 +71,18 @@ func (s *Server) judge(sess *session) {
 	if s.cfg.Refused == nil {
 		return
 	}
-	if err := s.cfg.Refused(sess.joined.Node, certificate(sess.stream.Context())); err != nil {
+	if err := RefusedBy(sess.stream.Context(), s.cfg.Refused, sess.joined.Node); err != nil {
 		sess.end(err)
 	}
 }
 
 // certificate is the verified client certificate of a call; nil: there is none.
 func certificate(ctx context.Context) *x509.Certificate {
-	p, _ := peer.FromContext(ctx)
-	if p == nil {
+	chains := Chains(ctx)
+	if len(chains) == 0 {
 		return nil
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 {
-		return nil
-	}
-	return info.State.VerifiedChains[0][0]
+	return chains[0][0]
 }
 
 // CertifiedOnly is an interceptor that takes streams only from who has shown a certificate. It costs a stranger nothing of what data planes share:

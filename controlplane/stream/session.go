@@ -31,6 +31,7 @@ type session struct {
 	ends   chan error        // one slot: why the stream must end
 	moves  chan *syncv1.Move // one slot
 	wakes  chan struct{}     // one slot: there are shares to be told
+	shuts  chan struct{}     // one slot: a relay is to be told who is shut out
 	done   chan struct{}     // closed when the handler returns
 	timer  *time.Timer
 
@@ -86,7 +87,7 @@ type received struct {
 func newSession(s *Server, stream syncv1.SyncService_SyncServer) *session {
 	t := time.NewTimer(helloTimeout)
 	return &session{server: s, stream: stream, first: make(chan received, 1), opened: make(chan struct{}), ends: make(chan error, 1),
-		moves: make(chan *syncv1.Move, 1), wakes: make(chan struct{}, 1), done: make(chan struct{}), timer: t}
+		moves: make(chan *syncv1.Move, 1), wakes: make(chan struct{}, 1), shuts: make(chan struct{}, 1), done: make(chan struct{}), timer: t}
 }
 
 // receive handles what comes, until the stream or the handler ends.
@@ -149,6 +150,7 @@ func (s *session) open() error {
 		Epoch: v.Epoch, Digest: digest[:], Revision: v.Revision, Replica: s.server.cfg.Replica, BarredSha256: s.server.barred()}}})
 	s.sub = s.server.cfg.Views.Subscribe(s.joined.Scope)
 	s.server.add(s)
+	s.shut()
 	return nil
 }
 
@@ -214,6 +216,8 @@ func (s *session) wait() error {
 		s.happen(func() { s.say(&syncv1.SyncResponse{Message: &syncv1.SyncResponse_Move{Move: m}}) })
 	case <-s.wakes:
 		s.happen(func() { s.due = true })
+	case <-s.shuts:
+		s.happen(s.sayShutOut)
 	case <-s.timer.C:
 		return s.stalled()
 	case err := <-s.ends:

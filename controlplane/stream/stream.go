@@ -47,6 +47,8 @@ type Config struct {
 	Identify Identify
 	// Refused says who is shut out: streams of these don't begin, see Reject for those that run; nil: nobody is.
 	Refused Refused
+	// ShutOut lists who is shut out, by name; relays are told, see TellShutOut. nil: they aren't. It must not wait.
+	ShutOut func() []*syncv1.RevokedNode
 	// NewStreams is how many new streams a second are taken, in bursts of as many. Default 500.
 	NewStreams int
 	// SendTimeout is how long one message (1 MiB at most) may take to be handed to the connection. Default 10 s.
@@ -201,11 +203,11 @@ func (s *Server) add(sess *session) {
 func (s *Server) enlist(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.regroupLocked() // before it is listed: it is in no crowd yet
 	if old := s.sessions[sess.joined.Node]; old != nil {
 		old.end(status.Errorf(codes.Aborted, "another stream of data plane %q took over; if that is another process, give each its own name", sess.joined.Node))
 	}
 	s.sessions[sess.joined.Node] = sess
-	s.regroupLocked()
 	s.gather(sess, s.sorted.Load().Of(sess.joined.Scope))
 	if s.draining {
 		sess.move(s.farewell())

@@ -61,8 +61,10 @@ func TestAMergedPushIsAChildOfTheFirstChangeAndLinksTheRest(t *testing.T) {
 		p.take()
 		c.Commit(cptest.Change{Puts: []proto.Message{server("a")}, Traceparent: parentA})
 		c.Commit(cptest.Change{Puts: []proto.Message{server("b")}, Traceparent: parentB})
+		c.Commit(cptest.Change{Puts: []proto.Message{server("c")}, Traceparent: parentA}) // as a step of a staged change is
+		c.Commit(cptest.Change{Puts: []proto.Message{server("d")}, Traceparent: parentB})
 		u := p.take()
-		if len(u.GetChanges()) != 2 || !slices.Equal(u.GetLinks(), []string{parentB}) || !strings.HasPrefix(u.GetTraceparent(), parentA[:36]) {
+		if len(u.GetChanges()) != 4 || !slices.Equal(u.GetLinks(), []string{parentB}) || !strings.HasPrefix(u.GetTraceparent(), parentA[:36]) {
 			t.Errorf("the merged update carries %s, links %q, %d changes", u.GetTraceparent(), u.GetLinks(), len(u.GetChanges()))
 		}
 		quiet()

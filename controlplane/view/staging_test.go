@@ -378,3 +378,62 @@ func TestAWipedStoreLeavesWhatWasBeforeTheRollout(t *testing.T) {
 		}
 	})
 }
+
+// After a restore the store has another epoch, and the rollout is a step back.
+func TestARestoreInTheMiddleOfARolloutGivesTheRingsOfThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := memstore.New()
+		c := cptest.New(t, cptest.Config{Store: mem})
+		c.Put(server("a", "1"), server("gone", "1"))
+		quiet()
+		r := stage(t, c, "r1", rollout.Rolling, rollout.Regions, []string{"eu", "us", "rest"},
+			[]proto.Message{server("a", "2"), server("made", "2")}, confset.Key{Kind: "server", Name: "gone"})
+		r.to(rollout.Rolling, 2)
+		tells(t, c, at("us"), "a=2", "made=2")
+		was := c.Views().Current(at("us"))
+		out(mem)
+		r.body.Step = 1
+		if _, err := mem.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.to(rollout.Rolling, 1) // what stood in the backup
+		mem.NewEpoch()
+		tells(t, c, at("eu"), "a=2", "made=2")
+		tells(t, c, at("us"), "a=1", "gone=1")
+		now := c.Views().Current(at("us"))
+		if now.Epoch == was.Epoch || now.DeltaAfter(was.Epoch, was.Revision) != nil || now.Delta(was.Digest()) == nil {
+			t.Error("the epoch is the old one, or its revisions lead on, or the set of before isn't known any more")
+		}
+		if id, ok := c.Views().Staged(confset.Key{Kind: "server", Name: "gone"}); !ok || id != "r1" {
+			t.Errorf("a deleted object is held by %q", id)
+		}
+		if _, err := mem.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.undo()
+		tells(t, c, at("eu"), "a=1", "gone=1")
+		tells(t, c, at("us"), "a=1", "gone=1")
+	})
+}
+
+func TestARolloutThatIsAbortedInTheQueueTakesNothingFromTheOneUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cptest.New(t, cptest.Config{})
+		c.Put(server("a", "1"), server("b", "1"))
+		waits := stage(t, c, "r1", rollout.Queued, rollout.Regions, []string{"us", "rest"}, []proto.Message{server("b", "2")})
+		goes := stage(t, c, "r2", rollout.Rolling, rollout.Regions, []string{"eu", "rest"}, []proto.Message{server("a", "2")})
+		goes.to(rollout.Rolling, 1)
+		tells(t, c, at("eu"), "a=2", "b=1")
+		for _, state := range []string{rollout.Aborting, rollout.Paused} { // the latter when it can't be taken back
+			waits.to(state, 0)
+			tells(t, c, at("eu"), "a=2", "b=1")
+			tells(t, c, at("us"), "a=1", "b=1")
+			if id := c.Views().Active().Body.GetChange(); id != "r2" {
+				t.Errorf("while the other is %s, %s is active", state, id)
+			}
+		}
+		waits.undo()
+		goes.to(rollout.Done, 2)
+		tells(t, c, at("us"), "a=2", "b=1")
+	})
+}

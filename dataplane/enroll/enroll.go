@@ -42,6 +42,8 @@ type Config struct {
 	Addresses []string
 	// Token to join with; zero: a certificate must be stored already.
 	Token jointoken.Token
+	// Relay is set for a region's relay; nil: it is a data plane's.
+	Relay *Relay
 	// Ask makes one call; default: Call.
 	Ask func(ctx context.Context, address string, cfg *tls.Config, r *syncv1.EnrollRequest) (*syncv1.EnrollResponse, error)
 	// Log gets what happens to the certificate; default: slog.Default().
@@ -87,13 +89,16 @@ func Stored(dir string) bool {
 // Start takes the stored certificate into use, also one that has ended. Without one it joins, and tries again until ctx ends or a control plane
 // refuses. What is stored but can't be read is an error without a token, and replaced with one.
 func (e *Enroller) Start(ctx context.Context) error {
-	id, err := load(e.cfg.Dir)
+	id, err := load(e.cfg.Dir, e.cfg.Relay)
 	switch {
 	case err == nil && id.node != e.cfg.Node:
 		return fmt.Errorf("%s holds the certificate of data plane %q, not of %q; give each data plane its own state directory", file(e.cfg.Dir), id.node, e.cfg.Node)
 	case err == nil:
 		e.current.Store(id)
-		return nil
+		if e.ended() {
+			e.cfg.Log.Warn("the stored certificate has ended: no updates come until there is another one; traffic goes on", "node", id.node, "ended", id.leaf.NotAfter)
+		}
+		return e.use(id)
 	case e.cfg.Token.Zero():
 		return fmt.Errorf("no certificate is stored, and no join token is given: %w", err)
 	}
@@ -122,7 +127,7 @@ func (e *Enroller) Expires() time.Time { return e.current.Load().leaf.NotAfter }
 // TLS is that of the next connection to a control plane; after Start.
 func (e *Enroller) TLS() *tls.Config {
 	id := e.current.Load()
-	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: id.pool(), Time: e.cfg.Now,
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: id.pool(), Time: e.cfg.Now, VerifyConnection: ofRegion(id.region),
 		Certificates: []tls.Certificate{{Certificate: id.chain, PrivateKey: id.key, Leaf: id.leaf}}}
 }
 
@@ -131,12 +136,12 @@ func (e *Enroller) Run(ctx context.Context) error {
 	pause := e.untilDue()
 	for failed := time.Duration(0); ; {
 		if sleep(ctx, pause) != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop
 		}
 		err := e.renew(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // told to stop
 		case err == nil:
 			failed, pause = 0, e.untilDue()
 			continue
@@ -171,11 +176,15 @@ func (e *Enroller) renew(ctx context.Context) error {
 
 // enroll asks control planes in turn until one gives a certificate or refuses for good.
 func (e *Enroller) enroll(ctx context.Context, join bool) error {
-	k, csr, err := request(e.cfg.Node)
+	k, csr, err := request(e.cfg.Node, nil)
 	if err != nil {
 		return err
 	}
 	r := &syncv1.EnrollRequest{Node: e.cfg.Node, Csr: csr}
+	ca, err := e.asks(r)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, address := range e.cfg.Addresses {
 		cfg := pinned(e.cfg.Token.Pin, hostOf(address), e.cfg.Now)
@@ -184,7 +193,7 @@ func (e *Enroller) enroll(ctx context.Context, join bool) error {
 		}
 		res, err := e.ask(ctx, address, cfg, r)
 		if err == nil {
-			return e.take(k, res, join)
+			return e.take(k, ca, res, join)
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", address, err))
 		if final(err) {
@@ -201,7 +210,7 @@ func (e *Enroller) ask(ctx context.Context, address string, cfg *tls.Config, r *
 }
 
 // take checks, stores and uses what a control plane gave.
-func (e *Enroller) take(k key, res *syncv1.EnrollResponse, join bool) error {
+func (e *Enroller) take(k, ca key, res *syncv1.EnrollResponse, join bool) error {
 	id, err := answered(k, res)
 	if err == nil && id.node != e.cfg.Node {
 		err = fmt.Errorf("the certificate that came is for %q", id.node)
@@ -210,14 +219,17 @@ func (e *Enroller) take(k key, res *syncv1.EnrollResponse, join bool) error {
 		err = errors.New("the authorities that came don't have the one of the token among them")
 	}
 	if err == nil {
-		err = id.save(e.cfg.Dir)
+		err = id.empowered(ca, res.GetAuthority())
+	}
+	if err == nil {
+		err = id.save(e.cfg.Dir, e.cfg.Relay)
 	}
 	if err != nil {
 		return err
 	}
 	e.current.Store(id)
 	e.cfg.Log.Info("new certificate", "node", id.node, "region", id.region, "group", id.group, "ends", id.leaf.NotAfter)
-	return nil
+	return e.use(id)
 }
 
 func hostOf(address string) string {

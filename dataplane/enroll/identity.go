@@ -41,15 +41,18 @@ type identity struct {
 	leaf                *x509.Certificate
 	chain               [][]byte
 	authorities         []*x509.Certificate
+	signing             *signing // nil: it is no relay's
 }
 
 func file(dir string) string { return filepath.Join(dir, fileName) }
 
-// request makes a key and a signing request for it.
-func request(node string) (key, []byte, error) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
+// request makes a signing request for a key; nil: one that it makes.
+func request(node string, k key) (key, []byte, error) {
+	if k == nil {
+		var err error
+		if k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return nil, nil, err
+		}
 	}
 	t := &x509.CertificateRequest{}
 	t.Subject.CommonName = node[:min(len(node), 64)]
@@ -108,18 +111,23 @@ func (id *identity) pool() *x509.CertPool {
 	return p
 }
 
-// trusts says whether the authority of a pin is among those that are trusted.
+// trusts says whether the authority of a pin is among those that are trusted, or is that of the relay that signed.
 func (id *identity) trusts(pin [sha256.Size]byte) bool {
 	for _, ca := range id.authorities {
 		if sha256.Sum256(ca.RawSubjectPublicKeyInfo) == pin {
 			return true
 		}
 	}
+	for _, der := range id.chain[1:] {
+		if ca, err := x509.ParseCertificate(der); err == nil && sha256.Sum256(ca.RawSubjectPublicKeyInfo) == pin {
+			return id.leaf.CheckSignatureFrom(ca) == nil
+		}
+	}
 	return false
 }
 
 // save replaces the file as a whole.
-func (id *identity) save(dir string) error {
+func (id *identity) save(dir string, relay *Relay) error {
 	der, err := x509.MarshalPKCS8PrivateKey(id.key)
 	if err != nil {
 		return err
@@ -130,6 +138,11 @@ func (id *identity) save(dir string) error {
 	}
 	for _, c := range id.authorities {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: blockAuthority, Bytes: c.Raw})...)
+	}
+	if relay != nil {
+		if text, err = id.seal(text, relay); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -153,8 +166,19 @@ func (id *identity) save(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// seal adds to the text what a relay signs with, and seals all of it.
+func (id *identity) seal(text []byte, relay *Relay) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(id.signing.key)
+	if err != nil {
+		return nil, err
+	}
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: blockRelayKey, Bytes: der})...)
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: blockRelay, Bytes: id.signing.certificate.Raw})...)
+	return relay.Seal(text)
+}
+
 // load reads the file. Errors name it and never show what is in it.
-func load(dir string) (*identity, error) {
+func load(dir string, relay *Relay) (*identity, error) {
 	f, err := os.Open(file(dir))
 	if err != nil {
 		return nil, err
@@ -171,6 +195,11 @@ func load(dir string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	if relay != nil {
+		if text, err = relay.Open(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+	}
 	id, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
@@ -180,28 +209,39 @@ func load(dir string) (*identity, error) {
 
 // parse reads the file's text.
 func parse(text []byte) (*identity, error) {
-	id := &identity{}
+	id, s := &identity{}, signing{}
 	for b, rest := pem.Decode(text); b != nil; b, rest = pem.Decode(rest) {
 		switch b.Type {
-		case blockKey:
+		case blockKey, blockRelayKey:
 			k, err := x509.ParsePKCS8PrivateKey(b.Bytes)
 			signer, ok := k.(*ecdsa.PrivateKey)
 			if err != nil || !ok {
 				return nil, errors.New("its key can't be read")
 			}
-			id.key = signer
+			if b.Type == blockKey {
+				id.key = signer
+			} else {
+				s.key = signer
+			}
 		case blockChain:
 			id.chain = append(id.chain, b.Bytes)
-		case blockAuthority:
+		case blockAuthority, blockRelay:
 			ca, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
 				return nil, errors.New("an authority in it can't be read")
 			}
-			id.authorities = append(id.authorities, ca)
+			if b.Type == blockRelay {
+				s.certificate = ca
+			} else {
+				id.authorities = append(id.authorities, ca)
+			}
 		}
 	}
 	if id.key == nil {
 		return nil, errors.New("it has no key")
 	}
-	return id, id.read()
+	if err := id.read(); err != nil || s == (signing{}) {
+		return id, err
+	}
+	return id, id.signs(&s)
 }

@@ -17,11 +17,13 @@ func (t *Table) Apply(d confset.Delta, rev int64, at Version) (*Table, []Outcome
 		e.remove(key)
 	}
 	objs, again := e.overlay(d)
-	for i, r := range e.site().compileAll(objs) {
+	here := e.site()
+	for i, r := range here.compileAll(objs) {
 		if i >= again {
 			e.recovered(objs[i].Key, r)
 		}
 		e.upsert(objs[i].Key, r)
+		e.answer(here.of(objs[i].Key), r)
 	}
 	e.settle()
 	e.believe()

@@ -28,10 +28,11 @@ func Check(obj confset.Object) []Outcome {
 }
 
 // result is what became of one object. value is a pointer to what is served: *Server, *apiKey, *Settings, *Ring, *Team, *toolset, *Secret,
-// *IdentityProvider, *gateway or *laid. It is nil when the object was rejected or its kind is unknown; only a rejected ingress leaves something.
+// *IdentityProvider, *gateway or *laid. It is nil when the object was rejected or its kind is unknown; only a rejected ingress or overlay leaves something.
 type result struct {
-	value any
-	outs  []Outcome
+	value    any
+	outs     []Outcome
+	overlaid bool // rejected, and wouldn't be without its overlays
 }
 
 // compile turns a body, with overlays over it, into what is served. A panic in it is a fault of this version: it costs the object, not the
@@ -44,8 +45,11 @@ func compile(obj confset.Object, region string, over []*laid) (r result) {
 		}
 		if n.rejected {
 			r.value = nil
-			if obj.Key.Kind == kindIngress {
+			switch obj.Key.Kind {
+			case kindIngress:
 				r.value = closedGateway(obj)
+			case kindOverlay:
+				r.value = unread(obj)
 			}
 		}
 		r.outs = n.with(over)
@@ -113,8 +117,16 @@ func (s site) compileAll(objs []confset.Object) []result {
 // compileSome compiles one contiguous share of the objects.
 func (s site) compileSome(objs []confset.Object, out []result, share, shares int) {
 	for i := len(objs) * share / shares; i < len(objs)*(share+1)/shares; i++ {
-		out[i] = compile(objs[i], s.region, s.of(objs[i].Key))
+		out[i] = s.compile(objs[i])
 	}
+}
+
+// compile compiles one object with its overlays, and where that is refused says whether these are why.
+func (s site) compile(obj confset.Object) result {
+	over := s.of(obj.Key)
+	r := compile(obj, s.region, over)
+	r.overlaid = len(over) > 0 && rejects(r.outs) > 0 && rejects(compile(obj, s.region, nil).outs) == 0
+	return r
 }
 
 // notes collects the outcomes of one object.

@@ -16,19 +16,27 @@ import (
 // laid is an overlay, and why this version can't lay it over anything.
 type laid struct {
 	*configv1.Overlay
-	problem string // empty: it can
+	problem string    // empty: it can
+	outs    []Outcome // what stands against it alone
 }
+
+func (l *laid) key() confset.Key { return confset.Key{Kind: kindOverlay, Name: l.GetName()} }
 
 // readOverlay reads an overlay. One that can't be read still stands in the way of what it names.
 func readOverlay(obj confset.Object, n *notes) *laid {
 	m := new(configv1.Overlay)
 	err := proto.Unmarshal(obj.Body, m)
 	if err == nil && m.GetName() == obj.Key.Name {
-		return &laid{m, overlay.Problem(m)}
+		return &laid{Overlay: m, problem: overlay.Problem(m)}
 	}
 	n.warn("", "is not a valid overlay of this name; what it is for is refused until it is written again")
+	return unread(obj)
+}
+
+// unread is what is left of an overlay that can't be read: what it is for.
+func unread(obj confset.Object) *laid {
 	key, _ := overlay.Target(obj.Body)
-	return &laid{&configv1.Overlay{Name: obj.Key.Name, Spec: &configv1.OverlaySpec{Kind: key.Kind, Target: key.Name}}, "can't be read"}
+	return &laid{Overlay: &configv1.Overlay{Name: obj.Key.Name, Spec: &configv1.OverlaySpec{Kind: key.Kind, Target: key.Name}}, problem: "can't be read"}
 }
 
 // concerns says whether an overlay is for the data planes of a place, or may be: a field that this version doesn't know may say where.
@@ -134,6 +142,7 @@ func (e *editor) putOverlays(objs []confset.Object) []confset.Object {
 		e.note(o.Key, r.outs)
 		e.dropOverlay(o.Key.Name)
 		if l, ok := r.value.(*laid); ok && l.concerns(here) {
+			l.outs = r.outs
 			e.putOverlay(l)
 		}
 	}
@@ -175,7 +184,33 @@ func (e *editor) forget(key confset.Key) {
 		e.dropOverlay(key.Name)
 	case overlaid(key.Kind):
 		begin(&e.bases, &e.next.bases).del(key)
+		e.answer(e.site().of(key), result{})
 	}
+}
+
+// answer tells of each overlay of an object that the object is refused because of it, or takes that back: an overlay is in force where what
+// it changes is, and a staged one is to come back when it isn't.
+func (e *editor) answer(over []*laid, r result) {
+	for _, l := range over {
+		outs := l.outs
+		if text := r.blame(l, over); text != "" {
+			outs = append(slices.Clip(outs), Outcome{Key: l.key(), Rejected: true, Text: text})
+		}
+		if old, _ := e.notes.get(l.key()); rejects(old) > rejects(outs) {
+			e.cleared = append(e.cleared, Outcome{Key: l.key(), Text: "what it changes is no longer refused because of it"})
+		}
+		e.note(l.key(), outs)
+	}
+}
+
+// blame says what an overlay has to do with an object being refused; empty: nothing. Those that this version can't lay over anything are to
+// blame alone, else all of them are.
+func (r result) blame(l *laid, over []*laid) string {
+	if !r.overlaid || l.problem == "" && slices.ContainsFunc(over, func(o *laid) bool { return o.problem != "" }) {
+		return ""
+	}
+	why := r.outs[slices.IndexFunc(r.outs, func(o Outcome) bool { return o.Rejected })]
+	return strings.TrimSpace(why.Key.String() + " is refused with it: " + strings.TrimSpace(why.Field+" "+why.Text))
 }
 
 // recovered tells that an object which isn't in the delta is served again, since its overlays changed.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
@@ -81,8 +82,9 @@ func TestABadOverlayIsAFaultOfItsTarget(t *testing.T) {
 	bad := over(t, "o", "eu", "", total("soon"))
 	tb, _ := apply(edge(), a)
 	tb, outs := apply(tb, bad)
-	want(t, tb, outs, 5*time.Second, `server/a rejected spec.timeouts.total: "soon" is not a duration; write it like 500ms, 30s or 5m (with overlay o)`)
-	if tb.Rejected() != 1 {
+	want(t, tb, outs, 5*time.Second, `overlay/o rejected : server/a is refused with it: spec.timeouts.total "soon" is not a duration`,
+		`server/a rejected spec.timeouts.total: "soon" is not a duration; write it like 500ms, 30s or 5m (with overlay o)`)
+	if tb.Rejected() != 2 {
 		t.Errorf("%d rejected", tb.Rejected())
 	}
 	tb, outs = remove(tb, "overlay", "o")
@@ -91,7 +93,92 @@ func TestABadOverlayIsAFaultOfItsTarget(t *testing.T) {
 		t.Errorf("%v", tb.Outcomes())
 	}
 	tb, outs = apply(edge(), a, bad) // from the start: never without it
-	want(t, tb, outs, -1, `server/a rejected spec.timeouts.total: `)
+	want(t, tb, outs, -1, `overlay/o rejected : server/a is refused with it: `, `server/a rejected spec.timeouts.total: `)
+}
+
+// A staged overlay is taken back when data planes refuse it: what stands against the object isn't enough, since that isn't staged.
+func TestAnOverlayIsRefusedAsLongAsItsTargetIsBecauseOfIt(t *testing.T) {
+	internal := func(s string) *configv1.ServerSpec { return &configv1.ServerSpec{ReachableFrom: s} }
+	good, away, bad := over(t, "good", "eu", "", internal("internal")), over(t, "away", "us", "", total("soon")), over(t, "bad", "", "edge", total("soon"))
+	a := server(t, "a", spec(at("http://127.0.0.1:1/mcp")))
+	tb, outs := apply(edge(), a, good, away, bad)
+	want(t, tb, outs, -1, "overlay/bad rejected : server/a is refused with it", "overlay/good rejected : server/a is refused with it", "server/a rejected")
+	tb, outs = apply(tb, over(t, "bad", "", "edge", total("7s")))
+	want(t, tb, outs, 7*time.Second, "overlay/good warned : what it changes is no longer refused because of it", "server/a warned spec.timeouts.total: its overlays changed; served again")
+	tb, outs = apply(tb, server(t, "a", spec())) // bad by itself
+	want(t, tb, outs, 7*time.Second, "server/a rejected spec.endpoints: is empty")
+	tb, _ = apply(tb, a, bad)
+	tb, outs = remove(tb, "server", "a")
+	want(t, tb, outs, -1, "overlay/bad warned : what it changes is no longer refused", "overlay/good warned : what it changes is no longer refused")
+	if tb.Rejected() != 0 || len(tb.Outcomes()) != 0 {
+		t.Errorf("%v", tb.Outcomes())
+	}
+	tb, outs = apply(tb, a)
+	want(t, tb, outs, -1, "overlay/bad rejected", "overlay/good rejected", "server/a rejected")
+	if tb, _ = remove(tb, "overlay", "bad"); tb.Rejected() != 0 || inForce(tb) != 0 {
+		t.Errorf("%v", tb.Outcomes())
+	}
+}
+
+// Every order in which object and overlay come, and as one delta, ends in the same, and never without the restriction in between.
+func TestARestrictionIsInForceHoweverItCame(t *testing.T) {
+	a := server(t, "a", spec(at("http://127.0.0.1:1/mcp")))
+	inside := over(t, "inside", "eu", "", &configv1.ServerSpec{ReachableFrom: "internal"})
+	narrow := over(t, "narrow", "", "edge", &configv1.ServerSpec{AllowedCidrs: []string{"10.0.0.0/8"}})
+	again := server(t, "a", &configv1.ServerSpec{Endpoints: spec(at("http://127.0.0.1:2/mcp")).GetEndpoints()})
+	restricted := func(tb *table.Table) bool {
+		s, ok := tb.Server("a")
+		return !ok || s.Internal && !s.Ranges.Empty()
+	}
+	for name, steps := range map[string][][]confset.Object{
+		"together":                 {{a, inside, narrow}},
+		"overlays first":           {{inside}, {narrow}, {a}},
+		"one each side":            {{inside, narrow}, {a}},
+		"target again":             {{a, inside, narrow}, {again}},
+		"all again":                {{a, inside, narrow}, {inside, again, narrow}},
+		"one overlay again":        {{a, inside, narrow}, {narrow}},
+		"target and overlay again": {{a, inside, narrow}, {narrow, again}},
+	} {
+		tb := edge()
+		for i, objs := range steps {
+			if tb, _ = apply(tb, objs...); !restricted(tb) {
+				t.Errorf("%s: step %d serves it without", name, i)
+			}
+		}
+		if s, ok := tb.Server("a"); !ok || tb.Rejected() > 0 {
+			t.Errorf("%s: %v %v", name, s, tb.Outcomes())
+		}
+	}
+}
+
+// What a data plane could be sent by one that is broken costs the objects that it is about, at most.
+func TestGarbageInPlaceOfAnOverlay(t *testing.T) {
+	a := server(t, "a", spec(at("http://127.0.0.1:1/mcp")))
+	whole := over(t, "o", "eu", "", &configv1.ServerSpec{ReachableFrom: "internal"}).Body
+	r := rand.New(rand.NewPCG(1, 9))
+	for i := range 4000 {
+		body := slices.Clone(whole)
+		switch i % 3 {
+		case 0:
+			body = body[:r.IntN(len(body))]
+		case 1:
+			body[r.IntN(len(body))] = byte(r.IntN(256))
+		default:
+			body = slices.Insert(body, r.IntN(len(body)), byte(r.IntN(256)))
+		}
+		key := confset.Key{Kind: "overlay", Name: "o"}
+		tb, _ := apply(edge(), a, confset.NewObject(key, "u", body))
+		if target, ok := overlay.Target(body); ok && target == (confset.Key{Kind: "server", Name: "a"}) && tb.Rejected() == 0 {
+			s, served := tb.Server("a")
+			m := new(configv1.Overlay)
+			if err := proto.Unmarshal(body, m); err != nil || served && s.Internal != (m.GetSpec().GetRegion() == "eu" && m.GetSpec().GetServer().GetReachableFrom() == "internal") {
+				t.Fatalf("%x: %v is served", body, s)
+			}
+		}
+		if tb, _ = remove(tb, "overlay", "o"); inForce(tb) != 0 || tb.Rejected() != 0 {
+			t.Fatalf("%x: %v", body, tb.Outcomes())
+		}
+	}
 }
 
 func TestAnOverlayOfALaterVersionRefusesItsTarget(t *testing.T) {
@@ -100,7 +187,7 @@ func TestAnOverlayOfALaterVersionRefusesItsTarget(t *testing.T) {
 	zoned := &configv1.OverlaySpec{Kind: "server", Target: "a"}
 	zoned.ProtoReflect().SetUnknown(later)
 	tb, outs := apply(edge(), a, overlaying(t, "z", zoned))
-	want(t, tb, outs, -1, "server/a rejected : the overlay z has fields not known to this version; upgrade the data plane or change the overlay (with overlay z)")
+	want(t, tb, outs, -1, "overlay/z rejected : server/a is refused with it: ", "server/a rejected : the overlay z has fields not known to this version; upgrade the data plane or change the overlay (with overlay z)")
 	away := &configv1.OverlaySpec{Kind: "server", Target: "a", Region: "us"}
 	away.ProtoReflect().SetUnknown(later)
 	tb, outs = apply(edge(), a, overlaying(t, "z", away))
@@ -111,7 +198,7 @@ func TestAnOverlayOfALaterVersionRefusesItsTarget(t *testing.T) {
 	tb, outs = apply(edge(), a, over(t, "o", "eu", "", patch)) // like an unknown field of the server
 	want(t, tb, outs, time.Second, "server/a warned : has fields not known to this version")
 	tb, outs = apply(edge(), a, confset.NewObject(confset.Key{Kind: "overlay", Name: "x"}, "u", append(over(t, "x", "eu", "", total("1s")).Body, 0xff)))
-	want(t, tb, outs, -1, "overlay/x warned : is not a valid overlay", "server/a rejected : the overlay x can't be read") // but what it is for
+	want(t, tb, outs, -1, "overlay/x warned : is not a valid overlay", "overlay/x rejected : server/a is refused with it: the overlay x can't be read", "server/a rejected : the overlay x can't be read") // but what it is for
 }
 
 func TestOverlaysOfOtherKinds(t *testing.T) {

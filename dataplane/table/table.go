@@ -7,7 +7,8 @@
 // object was before lives in memory only: a process that starts on a set whose newest version of a server is bad has no good one to keep.
 //
 // Overlays for this place are laid over their objects before these are compiled. An overlay that makes its object bad, or that this version
-// doesn't understand, counts as a fault of the object: it is never served without the overlay.
+// doesn't understand, counts as a fault of the object, and stands against the overlay as well: no version of the object is taken in without
+// its overlays, whichever of them came first.
 //
 // What callers may use is decided here (Access) from grants, teams and toolsets that were taken apart when they came in: a request does a few
 // look-ups. They name each other and are joined only then, so that no change of one makes another be compiled again.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -13,8 +14,12 @@ const mostCleared = 64
 // overlaid are the kinds that overlays change.
 var overlaid = []string{"server", "toolset", "ingress", "settings"}
 
-// selectors are fields that say for whom an object is: changed at a place, they would contradict it.
-var selectors = map[string][]string{"ingress": {"spec.regions", "spec.listener"}}
+// fixed are the fields of a kind that are the same everywhere, and why. Whom an object is for would contradict the place. Data planes get shares
+// of a limit that add up to one whole: with another whole at a place they would let through what nobody wrote down.
+var fixed = map[string]map[string]string{
+	"ingress": {"regions": "says for whom the ingress is", "listener": "says for whom the ingress is"},
+	"server":  {"limits": "is shared out among the data planes of the whole fleet", "tool_limits": "is shared out among the data planes of the whole fleet"},
+}
 
 // Overlay returns what is wrong with an overlay by itself: that what it makes of its target is in order is for others to check.
 func Overlay(o *configv1.Overlay) Violations {
@@ -44,8 +49,8 @@ func (vs *Violations) overlayPlace(spec *configv1.OverlaySpec) {
 	if spec.GetRegion() != "" {
 		vs.region("spec.region", spec.GetRegion())
 	}
-	if g := spec.GetGroup(); g != "" && !keyName.MatchString(g) {
-		vs.add("spec.group", quote(g)+" is not a group name", "write 1 to 63 lower-case letters, digits, hyphens or underscores, a letter first")
+	if g := spec.GetGroup(); g != "" && !regionName.MatchString(g) {
+		vs.add("spec.group", quote(g)+" is not a group name", "write 1 to 32 lower-case letters, digits, hyphens or underscores, a letter first")
 	}
 }
 
@@ -70,12 +75,20 @@ func (vs *Violations) cleared(field, kind string, paths []string) {
 		switch {
 		case !Clearable(kind, path):
 			vs.add(at, quote(path)+" is not a field that "+article(kind)+" has", clearFix(kind, path))
-		case slices.Contains(selectors[kind], path):
-			vs.add(at, "says for whom the "+kind+" is", "change that in the "+kind+" itself")
+		case fixedAt(kind, path) != "":
+			vs.add(at, fixedAt(kind, path), fixedFix(kind))
 		}
 		return vs.keyed(before, path)
 	})
 }
+
+// fixedAt says why a field that an overlay may name is the same everywhere; empty: it isn't.
+func fixedAt(kind, path string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path, "spec."), ".")
+	return fixed[kind][name]
+}
+
+func fixedFix(kind string) string { return "change that in the " + kind + " itself" }
 
 func clearFix(kind, path string) string {
 	known := names(specOf(kind))
@@ -129,11 +142,14 @@ func (vs *Violations) patch(spec *configv1.OverlaySpec) {
 		vs.add("spec."+string(f.Name()), "doesn't belong to kind "+spec.GetKind(), "write it as spec."+spec.GetKind()+", or kind "+string(f.Name()))
 		return
 	}
-	at := "spec." + spec.GetKind()
-	for _, path := range selectors[spec.GetKind()] {
-		name := strings.TrimPrefix(path, "spec.")
-		if in := m.Get(f).Message(); in.Has(in.Descriptor().Fields().ByName(protoreflect.Name(name))) {
-			vs.add(at+"."+name, "says for whom the "+spec.GetKind()+" is", "change that in the "+spec.GetKind()+" itself")
+	at, set := "spec."+spec.GetKind(), m.Get(f).Message()
+	if proto.Size(set.Interface()) == 0 && len(spec.GetClear()) == 0 {
+		vs.add(at, "sets nothing, and there is no spec.clear", "write what is to be different; false, 0 and empty are set by naming the field in spec.clear")
+		return
+	}
+	for _, name := range sortedKeys(fixed[spec.GetKind()]) {
+		if set.Has(fieldNamed(set.Descriptor(), name)) {
+			vs.add(at+"."+name, fixed[spec.GetKind()][name], fixedFix(spec.GetKind()))
 		}
 	}
 	switch {
@@ -171,6 +187,4 @@ func (vs *Violations) serverPatch(at string, s *configv1.ServerSpec, server stri
 	vs.ranges(at+".allowed_cidrs", s.GetAllowedCidrs(), nil)
 	vs.accessGroups(at+".access_groups", s.GetAccessGroups(), server)
 	vs.headers(at+".", &configv1.ServerSpec{Headers: s.GetHeaders(), ClientHeaders: s.GetClientHeaders(), ForwardHeaders: s.GetForwardHeaders()})
-	vs.limits(at+".limits", s.GetLimits())
-	vs.toolLimits(at+".tool_limits", s.GetToolLimits())
 }

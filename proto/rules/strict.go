@@ -50,6 +50,7 @@ type walk struct {
 	found Violations
 	lines map[string]int // line of every path seen; nil: nobody asks
 	extra []string       // names that are known at the top besides the message's fields
+	patch bool           // within the patch of an overlay, and in no list: these are set as a whole
 }
 
 func (w *walk) add(path string, line int, problem, fix string) {
@@ -83,7 +84,11 @@ func (w *walk) message(path string, md protoreflect.MessageDescriptor, n *node) 
 			w.add(at, m.line, "is there twice", "remove one of the two")
 		case m.value.shape != nothing:
 			w.oneof(at, f, m, chosen)
+			in := w.patch
+			w.patch = in || f.ContainingOneof() != nil && f.ContainingOneof().FullName() == patchOneof
 			w.field(at, f, m.value)
+			w.unset(at, f, m.value, in)
+			w.patch = in
 		}
 		seen[m.name] = true
 	}
@@ -106,6 +111,18 @@ func (w *walk) oneof(at string, f protoreflect.FieldDescriptor, m member, chosen
 		w.add(at, m.line, "cannot stand beside "+first, "remove one of the two")
 	}
 	chosen[o.FullName()] = m.name
+}
+
+// patchOneof holds what an overlay sets.
+var patchOneof = (&configv1.OverlaySpec{}).ProtoReflect().Descriptor().Oneofs().ByName("patch").FullName()
+
+// unset tells of what a patch says for nothing: false, 0 and empty are the same as not there, so that the target's own value would stay.
+func (w *walk) unset(path string, f protoreflect.FieldDescriptor, n *node, patch bool) {
+	empty := n.shape == text && n.text == "" || n.shape == boolean && n.text == "false" || n.shape == number && n.text == "0" ||
+		n.shape == list && len(n.items) == 0 || f.IsMap() && len(n.members) == 0
+	if patch && empty && !f.HasPresence() {
+		w.add(path, n.line, "is empty, which in a patch is the same as not there", "name the field in spec.clear of the overlay, or remove it")
+	}
 }
 
 func (w *walk) field(path string, f protoreflect.FieldDescriptor, n *node) {
@@ -141,6 +158,8 @@ func (w *walk) items(path string, f protoreflect.FieldDescriptor, n *node) {
 		w.add(path, n.line, "is "+n.shape.String()+" where a list belongs", "put it in brackets: […]")
 		return
 	}
+	defer func(was bool) { w.patch = was }(w.patch)
+	w.patch = false
 	for i, item := range n.items {
 		at := element(path, i)
 		w.saw(at, item.line)

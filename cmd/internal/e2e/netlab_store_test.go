@@ -124,10 +124,10 @@ func (c *control) onlyChanged(t *testing.T, p *proxy, applied int, loads float64
 	}
 }
 
-// lossyChanges are made over the slow link, one each lossyPace.
+// Changes are made over the slow link, one each lossyPace, for lossyShort without SOAK and at most lossyLong with it.
 const (
-	lossyChanges = 100
-	lossyPace    = 80 * time.Millisecond
+	lossyPace             = 80 * time.Millisecond
+	lossyShort, lossyLong = 8 * time.Second, 2 * time.Minute
 )
 
 // TestLossySlowLinkNeverTakesADataPlaneBack makes changes while a data plane is reached over 80 ms, 5 % loss and 256 kbit/s.
@@ -140,6 +140,7 @@ func TestLossySlowLinkNeverTakesADataPlaneBack(t *testing.T) {
 	between(t, w.lab, "home", "eu", netlab.Conditions{Delay: 40 * time.Millisecond, Loss: 0.05, Rate: 256_000})
 	watched := watchRevisions(t, far)
 	var last int64
+	lossyChanges := int(soakFor(t, lossyShort, lossyLong) / lossyPace)
 	for i := range lossyChanges {
 		last = home.put(t, fmt.Sprintf("s%d", i%10), i)
 		<-time.After(lossyPace)

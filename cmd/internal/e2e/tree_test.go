@@ -15,6 +15,8 @@ type span struct {
 	SpanID        string
 	OperationName string
 	ProcessID     string
+	StartTime     int64 // microseconds since 1970
+	Duration      int64 // microseconds
 	References    []struct{ RefType, SpanID string }
 	Tags          []struct {
 		Key   string

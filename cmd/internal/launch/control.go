@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -49,6 +50,8 @@ type Control struct {
 	// Replica is this process's name.
 	Replica string
 	Log     *slog.Logger
+
+	now func() time.Time // clock of certificates; nil: time.Now
 }
 
 // Run serves until ctx ends.
@@ -67,8 +70,11 @@ func (c *Control) Check() error {
 	if c.Sync == "" {
 		return errors.New("--sync: give the address that data planes connect to")
 	}
-	if c.SyncNames != nil && (c.SyncTLS != nil || c.Home != nil) {
-		return errors.New("--sync-identity auto: not with --sync-cert, and not for a relay, which takes certificate files")
+	if c.SyncNames != nil && c.SyncTLS != nil {
+		return errors.New("--sync-identity auto: not with --sync-cert")
+	}
+	if c.SyncNames != nil && c.Home != nil && c.Home.TLS != nil {
+		return errors.New("--sync-identity auto: a relay gets its certificates with --join-file then; leave out --cert, --key and --ca, or use files")
 	}
 	if c.SyncTLS == nil && c.SyncNames == nil && !netrange.Loopback(c.Sync) {
 		return fmt.Errorf("--sync %s: plaintext is only for loopback addresses; give --sync-cert, --sync-key and --sync-client-ca", c.Sync)
@@ -79,7 +85,7 @@ func (c *Control) Check() error {
 	if c.Etcd != nil {
 		return errors.New("--upstream: not with --etcd; a relay has no store of its own")
 	}
-	return c.Home.check()
+	return c.Home.check(c.SyncNames != nil)
 }
 
 func (c *Control) assemble(ctx context.Context, g *process.Group) error {
@@ -93,6 +99,9 @@ func (c *Control) assemble(ctx context.Context, g *process.Group) error {
 	}
 	g.Add("traces", tracing.Run)
 	reg := registry()
+	if err := c.enroll(ctx, g, reg); err != nil {
+		return err
+	}
 	plane, err := c.build(reg, tracing.Provider(), process.AdminMux(process.AdminConfig{Metrics: reg}), key)
 	if err != nil {
 		return err
@@ -120,7 +129,7 @@ func (c *Control) build(reg *prometheus.Registry, tracer trace.TracerProvider, p
 	if c.SyncNames == nil {
 		return controlplane.New(cfg)
 	}
-	issue := authority.Config{Store: s, KEK: kek, Names: c.SyncNames, Log: process.Component(c.Log, "authority")}
+	issue := authority.Config{Store: s, KEK: kek, Names: c.SyncNames, Log: process.Component(c.Log, "authority"), Now: c.now}
 	if c.SyncClientCA != "" {
 		known, err := process.LoadAuthorities(c.SyncClientCA, c.Log)
 		if err != nil {
@@ -132,7 +141,29 @@ func (c *Control) build(reg *prometheus.Registry, tracer trace.TracerProvider, p
 	if err != nil {
 		return nil, err
 	}
+	if c.Home != nil {
+		if err := c.Home.sign(s, a); err != nil {
+			return nil, err
+		}
+	}
 	return controlplane.NewWith(cfg, a)
+}
+
+// enroll gets the certificates of a relay that has no files, and keeps them new.
+func (c *Control) enroll(ctx context.Context, g *process.Group, reg *prometheus.Registry) error {
+	if c.Home == nil || c.SyncNames == nil {
+		return nil
+	}
+	kek, err := c.kek()
+	if err != nil {
+		return err
+	}
+	if err := c.Home.enroll(ctx, filepath.Join(c.DataDir, "identity"), kek, process.Component(c.Log, "enroll")); err != nil {
+		return err
+	}
+	g.Add("certificate", c.Home.enroller.Run)
+	tellEnd(reg, c.Home.enroller)
+	return nil
 }
 
 // SyncNames are the names under which data planes surely reach a control plane: those that are given, the host of its address, and this machine.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -47,6 +48,7 @@ type Proxy struct {
 	Log          *slog.Logger
 
 	enroller *enroll.Enroller // nil: the certificate is in files, or none is used
+	now      func() time.Time // clock of the certificate; nil: time.Now
 }
 
 // Run serves until ctx ends.
@@ -110,7 +112,7 @@ func (p *Proxy) enroll(ctx context.Context) (err error) {
 	if !p.enrolls() {
 		return nil
 	}
-	e, err := enroll.New(enroll.Config{Node: p.Node, Dir: p.StateDir, Addresses: p.Control, Token: p.Join, Log: process.Component(p.Log, "enroll")})
+	e, err := enroll.New(enroll.Config{Node: p.Node, Dir: p.StateDir, Addresses: p.Control, Token: p.Join, Log: process.Component(p.Log, "enroll"), Now: p.now})
 	if err != nil {
 		return err
 	}
@@ -136,6 +138,7 @@ func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 		g.Add("certificate", p.enroller.Run)
 	}
 	reg := registry()
+	tellEnd(reg, p.enroller)
 	plane, err := dataplane.New(dataplane.Config{Node: p.Node, Region: p.Region, Group: p.Group, Version: process.ThisBuild().Version, Listen: p.Listen, TLS: p.ListenTLS,
 		PublicOrigins: p.PublicOrigins, Control: p.Control, Dial: p.dial, StateDir: p.StateDir, DrainDelay: p.DrainDelay, DrainTimeout: p.DrainTimeout,
 		Access: p.Access, AccessFormat: p.AccessFormat, Log: p.Log, Registry: reg, Tracer: tracing.Provider()})
@@ -155,6 +158,16 @@ func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 	g.Add("data plane", plane.Run)
 	p.Log.Info("data plane listens", "address", plane.Addr().String(), "admin", admin.Addr().String(), "node", p.Node, "region", p.Region, "control", p.Control)
 	return nil
+}
+
+// tellEnd adds the metric that says when the certificate ends; nil: it is nobody's here.
+func tellEnd(reg *prometheus.Registry, e *enroll.Enroller) {
+	if e == nil {
+		return
+	}
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "hopgate_certificate_expire_time_seconds",
+		Help: "When the certificate for control planes ends, in Unix time; it is renewed when a third of its life is left."},
+		func() float64 { return float64(e.Expires().Unix()) }))
 }
 
 func (p *Proxy) dial(address string) (follow.Conn, error) {

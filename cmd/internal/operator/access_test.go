@@ -137,6 +137,9 @@ func TestErrorsOfTheAPIAreExplained(t *testing.T) {
 	if got := operator.Explain(status.Error(codes.Unavailable, "connection error: x")).Error(); got != "the admin API can't be reached: connection error: x" {
 		t.Errorf("got %s", got)
 	}
+	if err := operator.Explain(nil); err != nil {
+		t.Errorf("no error is %v", err)
+	}
 	if plain := errors.New("plain"); !errors.Is(operator.Explain(plain), plain) {
 		t.Error("another error is changed")
 	}

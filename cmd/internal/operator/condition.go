@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -25,6 +26,49 @@ func PrintCondition(w io.Writer, info *adminv1.Info) {
 		fmt.Fprintf(w, "%d removals are held, because the store lost these objects without a change that says so; the data planes keep them\n"+
 			"  see them: hopgate removals; let them go: hopgate removals confirm %d; or put the objects back: hopgate apply\n", n, n)
 	}
+}
+
+// fleetStatus is what scripts get: the fleet as the API tells it, and how its control plane does, each number also when it is 0.
+type fleetStatus struct {
+	Nodes        []json.RawMessage `json:"nodes"`
+	Revision     int64             `json:"revision,string"`
+	ControlPlane condition         `json:"control_plane"`
+}
+
+// condition is how a control plane does.
+type condition struct {
+	Replica      string   `json:"replica"`
+	Version      string   `json:"version"`
+	Epoch        string   `json:"epoch"`
+	Upstream     string   `json:"upstream,omitempty"`
+	StaleSeconds int64    `json:"stale_seconds,string"`
+	HeldRemovals int32    `json:"held_removals"`
+	Held         []string `json:"held,omitempty"` // kind/name
+}
+
+// PrintStatus writes the fleet and what PrintCondition tells, as YAML or JSON.
+func PrintStatus(w io.Writer, format string, fleet *adminv1.ListNodesResponse, info *adminv1.Info) error {
+	s := fleetStatus{Nodes: []json.RawMessage{}, Revision: fleet.GetRevision(), ControlPlane: condition{
+		Replica: info.GetReplica(), Version: info.GetVersion(), Epoch: info.GetEpoch(), Upstream: info.GetUpstream(),
+		StaleSeconds: info.GetStaleSeconds(), HeldRemovals: info.GetHeldRemovals()}}
+	for _, n := range fleet.GetNodes() {
+		b, err := document(n)
+		if err != nil {
+			return err
+		}
+		s.Nodes = append(s.Nodes, b)
+	}
+	for _, o := range info.GetHeld() {
+		s.ControlPlane.Held = append(s.ControlPlane.Held, o.GetKind()+"/"+o.GetName())
+	}
+	if format == JSON {
+		return encode(w, s)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return encodeYAML(w, b)
 }
 
 // PrintRemovals writes the objects whose removals are held: a line each, or as the API tells them.

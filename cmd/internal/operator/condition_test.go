@@ -23,6 +23,26 @@ func TestConditionSaysWhatIsAmissAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestStatusForScriptsTellsWhatIsHeldAndHowStaleItIs(t *testing.T) {
+	nodes := &adminv1.ListNodesResponse{Revision: 7, Nodes: []*adminv1.Node{{Node: "dp-1", Connected: true}}}
+	info := &adminv1.Info{Replica: "cp-1", Version: "1", Epoch: "e", StaleSeconds: 90, HeldRemovals: 101, Held: []*adminv1.ObjectName{{Kind: "server", Name: "a"}}, Caller: "me"}
+	for _, c := range []struct {
+		format, want string
+		fleet        *adminv1.ListNodesResponse
+		info         *adminv1.Info
+	}{
+		{operator.YAML, "nodes:\n  - node: dp-1\n    connected: true\nrevision: \"7\"\ncontrol_plane:\n  replica: cp-1\n  version: \"1\"\n  epoch: e\n" +
+			"  stale_seconds: \"90\"\n  held_removals: 101\n  held:\n    - server/a\n", nodes, info},
+		{operator.JSON, "{\n  \"nodes\": [],\n  \"revision\": \"0\",\n  \"control_plane\": {\n    \"replica\": \"\",\n    \"version\": \"\",\n    \"epoch\": \"\",\n" +
+			"    \"stale_seconds\": \"0\",\n    \"held_removals\": 0\n  }\n}\n", &adminv1.ListNodesResponse{}, &adminv1.Info{}},
+	} {
+		var b bytes.Buffer
+		if err := operator.PrintStatus(&b, c.format, c.fleet, c.info); err != nil || b.String() != c.want {
+			t.Errorf("%v\n%s\nwant\n%s", err, b.String(), c.want)
+		}
+	}
+}
+
 func TestRemovalsAreListedWithTheirNumber(t *testing.T) {
 	var b bytes.Buffer
 	info := &adminv1.Info{HeldRemovals: 3, Held: []*adminv1.ObjectName{{Kind: "server", Name: "a"}, {Kind: "server", Name: "b"}}}

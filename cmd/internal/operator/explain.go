@@ -10,8 +10,11 @@ import (
 )
 
 // Explain turns an error of the admin API into lines for a terminal: the sentence, then one line per violation
-// that it doesn't tell.
+// that it doesn't tell. No error stays none.
 func Explain(err error) error {
+	if err == nil {
+		return nil
+	}
 	s, ok := status.FromError(err)
 	if !ok {
 		return err

@@ -18,11 +18,12 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+	"github.com/hopgate/hopgate/proto/overlay"
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// GrantQuestion asks whether a key opens a server, or one tool of it, in a region.
-type GrantQuestion struct{ Key, Server, Tool, Region string }
+// GrantQuestion asks whether a key opens a server, or one tool of it, in a region, or for a group of data planes there.
+type GrantQuestion struct{ Key, Server, Tool, Region, Group string }
 
 // Grant is the answer, in the words of the data plane's own decision.
 type Grant struct {
@@ -54,7 +55,13 @@ func (q GrantQuestion) Run(ctx context.Context, c adminv1.AdminServiceClient, no
 	if err != nil {
 		return nil, err
 	}
-	t, notes, err := compiled(q.Region, append(others, key, server)...)
+	others = append(others, key, server)
+	over, err := overlays(ctx, c, others)
+	if err != nil {
+		return nil, err
+	}
+	here := overlay.Place{Region: q.Region, Group: q.Group}
+	t, notes, err := compiled(here, append(others, over...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +77,7 @@ func (q GrantQuestion) Run(ctx context.Context, c adminv1.AdminServiceClient, no
 		g.deny("key", q.Key, "expired at "+stamp(p.Expires))
 	default:
 		g.judge(t, p, s, q.Tool)
-		g.Notes = append(g.Notes, elsewhere(s, server.GetSpec(), q.Region)...)
+		g.Notes = append(g.Notes, elsewhere(s, asServed(server, over, here).GetSpec(), q.Region)...)
 	}
 	return g, nil
 }
@@ -113,8 +120,38 @@ func bounds(ctx context.Context, c adminv1.AdminServiceClient, spec *configv1.Ap
 	return out, nil
 }
 
-// compiled makes a data plane's table of a region out of objects; notes are what it has against them.
-func compiled(region string, objects ...proto.Message) (t *table.Table, notes []string, err error) {
+// overlays are those of some objects.
+func overlays(ctx context.Context, c adminv1.AdminServiceClient, objects []proto.Message) (out []proto.Message, err error) {
+	there := map[confset.Key]bool{}
+	for _, m := range objects {
+		if o, ok := m.(interface{ GetName() string }); ok {
+			kind, _ := rules.Canonical(string(m.ProtoReflect().Descriptor().Name()))
+			there[confset.Key{Kind: kind, Name: o.GetName()}] = true
+		}
+	}
+	_, all, err := Get(ctx, c, overlay.Kind, "")
+	for _, m := range all {
+		if o, ok := m.(*configv1.Overlay); ok && there[overlay.TargetOf(o.GetSpec())] {
+			out = append(out, m)
+		}
+	}
+	return out, err
+}
+
+// asServed is a server with those of some overlays that are for it and a place.
+func asServed(server *configv1.Server, over []proto.Message, at overlay.Place) *configv1.Server {
+	var of []*configv1.Overlay
+	for _, m := range over {
+		if o, ok := m.(*configv1.Overlay); ok && overlay.TargetOf(o.GetSpec()) == (confset.Key{Kind: "server", Name: server.GetName()}) {
+			of = append(of, o)
+		}
+	}
+	merged, _ := overlay.Merge(server, overlay.At(at, of)).(*configv1.Server)
+	return merged
+}
+
+// compiled makes the table of a data plane at a place out of objects; notes are what it has against them.
+func compiled(at overlay.Place, objects ...proto.Message) (t *table.Table, notes []string, err error) {
 	type object interface {
 		proto.Message
 		GetName() string
@@ -134,7 +171,7 @@ func compiled(region string, objects ...proto.Message) (t *table.Table, notes []
 		d.Upserts = append(d.Upserts, confset.NewObject(confset.Key{Kind: kind, Name: o.GetName()}, o.GetMeta().GetUid(), body))
 	}
 	slices.SortFunc(d.Upserts, func(a, b confset.Object) int { return a.Key.Compare(b.Key) })
-	t, outcomes := table.New(table.Config{Region: region}).Apply(d, 1, table.Version{})
+	t, outcomes := table.New(table.Config{Region: at.Region, Group: at.Group}).Apply(d, 1, table.Version{})
 	for _, o := range outcomes {
 		word := "warns about"
 		if o.Rejected {

@@ -16,6 +16,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/origin"
 	"github.com/hopgate/hopgate/dataplane/table"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
+	"github.com/hopgate/hopgate/proto/overlay"
 	"github.com/hopgate/hopgate/proto/redact"
 )
 
@@ -26,7 +27,8 @@ type OriginQuestion struct {
 	TLS        bool
 	// Headers are "Name: value", in the order in which they are sent.
 	Headers []string
-	Region  string
+	// Region and Group say where the data plane stands.
+	Region, Group string
 	// RedirectURI is checked as an OAuth client's; empty: none.
 	RedirectURI string
 }
@@ -77,7 +79,11 @@ func (q OriginQuestion) Run(ctx context.Context, c adminv1.AdminServiceClient) (
 	if err != nil {
 		return nil, err
 	}
-	t, notes, err := compiled(q.Region, ingresses...)
+	over, err := overlays(ctx, c, ingresses)
+	if err != nil {
+		return nil, err
+	}
+	t, notes, err := compiled(overlay.Place{Region: q.Region, Group: q.Group}, append(ingresses, over...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func staged(change, state string, at int32) *adminv1.Rollout {
 
 func TestARolloutAsATable(t *testing.T) {
 	r := staged("07", "reverted", 1)
-	r.Reason, r.Node, r.RevertedBy = "a data plane\ncrashed", "dp-2", "08"
+	r.Reason, r.Node, r.RevertedBy, r.UpdateTime = "a data plane\ncrashed", "dp-2", "08", timestamppb.New(noon.Add(1500*time.Millisecond))
 	r.Regions = []*adminv1.RolloutRegion{{Region: "eu", Nodes: 4, Admitted: 1, Applied: 1, FirstAckMs: 70, LastAckMs: 71}, {Nodes: 2}}
 	var b bytes.Buffer
 	if err := operator.PrintRollout(&b, operator.Table, r); err != nil {
@@ -111,13 +111,13 @@ func TestARolloutAsATable(t *testing.T) {
 author      master
 message     try
 strategy    canary, each step serves for 1m
-state       reverted at step 1 of 2 (1)
+state       reverted at step 1 of 2 (1), 1.5 s after it was made
 reason      a data plane crashed (data plane dp-2)
 undone by   08
 
-STEP   ADMITTED               CONVERGED     NODES   FIRST ACK   LAST ACK
-1      2026-11-23T12:00:00Z   after 80 ms   1       70 ms       71 ms
-100%   -                      -             -       -           -
+STEP   STATE        ADMITTED               NODES   CONVERGED     FIRST ACK   LAST ACK
+1      taken back   2026-11-23T12:00:00Z   1       after 80 ms   70 ms       71 ms
+100%   never        -                      -       -             -           -
 
 REGION   NODES   ADMITTED   APPLIED   REJECTED   FIRST ACK   LAST ACK
 eu       4       1          1         0          70 ms       71 ms
@@ -136,6 +136,88 @@ eu       4       1          1         0          70 ms       71 ms
 `
 	if b.String() != want {
 		t.Errorf("got\n%s", b.String())
+	}
+}
+
+// tableAt is a rollout's table as it looks some time after noon.
+func tableAt(t *testing.T, after time.Duration, r *adminv1.Rollout) (out string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(noon.Add(after)))
+		var b bytes.Buffer
+		if err := operator.PrintRollout(&b, operator.Table, r); err != nil {
+			t.Fatal(err)
+		}
+		out = b.String()
+	})
+	return out
+}
+
+func TestARolloutUnderWayTellsWhatItWaitsForAndSinceWhen(t *testing.T) {
+	r := staged("07", "rolling", 2)
+	r.Reason = "2 data planes don't serve the change yet: us-1, us-2"
+	r.Regions = []*adminv1.RolloutRegion{{Region: "eu", Nodes: 1, Admitted: 1, Applied: 1, FirstAckMs: 70, LastAckMs: 71},
+		{Region: "us", Nodes: 6, Admitted: 6, Applied: 4, FirstAckMs: 81, LastAckMs: 11_300}}
+	want := `change      07
+author      master
+message     try
+strategy    canary, each step serves for 1m
+state       rolling at step 2 of 2 (100%), for 12.4 s (since 2026-11-23T12:01:00Z)
+waits for   2 data planes don't serve the change yet: us-1, us-2
+
+STEP   STATE       ADMITTED               NODES    CONVERGED     FIRST ACK   LAST ACK
+1      done        2026-11-23T12:00:00Z   1        after 80 ms   70 ms       71 ms
+100%   under way   2026-11-23T12:01:00Z   5 of 7   -             -           -
+
+REGION   NODES   ADMITTED   APPLIED   REJECTED   FIRST ACK   LAST ACK
+eu       1       1          1         0          70 ms       71 ms
+us       6       6          4         0          81 ms       11.3 s
+`
+	if got := tableAt(t, time.Minute+12400*time.Millisecond, r); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	at := func(after time.Duration) *timestamppb.Timestamp { return timestamppb.New(noon.Add(after)) }
+	for _, c := range []struct {
+		name string
+		edit func(*adminv1.Rollout)
+		want []string
+	}{
+		{"serving", func(r *adminv1.Rollout) {
+			r.Reason, r.Steps[1].ConvergeTime, r.Steps[1].LastAckMs = "", at(time.Minute+500*time.Millisecond), 90
+		}, []string{
+			"waits for   100% to have served for 1m: until 2026-11-23T12:02:00Z, 56.5 s to go\n", "100%   serving ", " after 500 ms "}},
+		{"nobody in it", func(r *adminv1.Rollout) { r.Reason, r.Steps[1].ConvergeTime = "", r.Steps[1].AdmitTime }, []string{"100%   nobody in it "}},
+		{"paused", func(r *adminv1.Rollout) {
+			r.State, r.Reason, r.UpdateTime = "paused", "paused by master", at(-10*time.Minute)
+		}, []string{
+			"state      paused at step 2 of 2 (100%), for 11m4s (since 2026-11-23T11:50:00Z)\n", "reason     paused by master\n"}},
+		{"queued", func(r *adminv1.Rollout) {
+			r.State, r.Step, r.Steps[0], r.Steps[1] = "queued", 0, &adminv1.RolloutStep{Name: "1"}, &adminv1.RolloutStep{Name: "100%"}
+			r.Reason, r.UpdateTime, r.Regions = "the staged change 06 comes first and is rolling", at(time.Minute), nil
+		}, []string{"state       queued, for 4.0 s (since 2026-11-23T12:01:00Z)\n", "waits for   the staged change 06 comes first and is rolling\n", "1      to come "}},
+	} {
+		r := staged("07", "rolling", 2)
+		c.edit(r)
+		got := tableAt(t, time.Minute+4*time.Second, r)
+		for _, want := range c.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: no %q in\n%s", c.name, want, got)
+			}
+		}
+	}
+}
+
+func TestARolloutThatEndedTellsHowItsRegionsStood(t *testing.T) {
+	r := staged("07", "done", 2)
+	r.UpdateTime = timestamppb.New(noon.Add(3 * time.Minute))
+	r.Steps[0].Regions = []*adminv1.RolloutRegion{{Region: "us", Nodes: 3, Admitted: 1, Applied: 1, FirstAckMs: 70, LastAckMs: 71}}
+	r.Steps[1].Regions = []*adminv1.RolloutRegion{{Region: "us", Nodes: 3, Admitted: 3, Applied: 3, FirstAckMs: 80, LastAckMs: 99}, {Region: "eu", Nodes: 2, Admitted: 2, Applied: 2, FirstAckMs: 5, LastAckMs: 7}}
+	got := tableAt(t, time.Hour, r)
+	for _, want := range []string{"state      done at step 2 of 2 (100%), 3m0s after it was made\n",
+		"eu       2       2          2         0          5 ms        7 ms\nus       3       3          3         0          80 ms       99 ms\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 

@@ -72,21 +72,26 @@ func printYAML(w io.Writer, rows []proto.Message) error {
 		if err != nil {
 			return err
 		}
-		var n yaml.Node // keeps the order of members
-		if err := yaml.Unmarshal(b, &n); err != nil {
-			return err
-		}
-		plain(&n)
 		if i > 0 {
 			fmt.Fprintln(w, "---")
 		}
-		e := yaml.NewEncoder(w)
-		e.SetIndent(2)
-		if err := e.Encode(&n); err != nil {
+		if err := encodeYAML(w, b); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// encodeYAML writes JSON as one YAML document.
+func encodeYAML(w io.Writer, json []byte) error {
+	var n yaml.Node // keeps the order of members
+	if err := yaml.Unmarshal(json, &n); err != nil {
+		return err
+	}
+	plain(&n)
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	return e.Encode(&n)
 }
 
 // plain drops the flow style that nodes read from JSON have.

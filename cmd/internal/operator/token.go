@@ -40,6 +40,9 @@ func Usage(t *adminv1.JoinToken) string {
 	if node == "" {
 		node = "NAME"
 	}
+	if t.GetRelay() {
+		return fmt.Sprintf("hopgate control --upstream HOST:4002 --sync-identity auto --node %s --data-dir DIR --join-file FILE", node)
+	}
 	return fmt.Sprintf("HOPGATE_JOIN=TOKEN hopgate proxy --control HOST:4002 --node %s --state-dir DIR", node)
 }
 

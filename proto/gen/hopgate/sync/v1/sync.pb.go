@@ -35,7 +35,9 @@ type EnrollRequest struct {
 	// PKCS #10 certificate signing request in DER. Only its key is looked at.
 	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
 	// Name the data plane wants; with a certificate, that of the certificate.
-	Node          string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	// Of a relay: PKCS #10 request in DER for the key with which it signs certificates of its region. Only its key is looked at.
+	AuthorityCsr  []byte `protobuf:"bytes,4,opt,name=authority_csr,json=authorityCsr,proto3" json:"authority_csr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -91,6 +93,13 @@ func (x *EnrollRequest) GetNode() string {
 	return ""
 }
 
+func (x *EnrollRequest) GetAuthorityCsr() []byte {
+	if x != nil {
+		return x.AuthorityCsr
+	}
+	return nil
+}
+
 // EnrollResponse has the certificate.
 type EnrollResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -101,7 +110,9 @@ type EnrollResponse struct {
 	// Region that the certificate names.
 	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	// Group that the certificate names.
-	Group         string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// To a relay: the certificate with which it signs those of its region, in DER.
+	Authority     []byte `protobuf:"bytes,5,opt,name=authority,proto3" json:"authority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -162,6 +173,13 @@ func (x *EnrollResponse) GetGroup() string {
 		return x.Group
 	}
 	return ""
+}
+
+func (x *EnrollResponse) GetAuthority() []byte {
+	if x != nil {
+		return x.Authority
+	}
+	return nil
 }
 
 // SyncRequest is what a data plane sends.
@@ -296,6 +314,7 @@ type SyncResponse struct {
 	//	*SyncResponse_Update
 	//	*SyncResponse_Move
 	//	*SyncResponse_Shares
+	//	*SyncResponse_ShutOut
 	Message       isSyncResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -374,6 +393,15 @@ func (x *SyncResponse) GetShares() *Shares {
 	return nil
 }
 
+func (x *SyncResponse) GetShutOut() *ShutOut {
+	if x != nil {
+		if x, ok := x.Message.(*SyncResponse_ShutOut); ok {
+			return x.ShutOut
+		}
+	}
+	return nil
+}
+
 type isSyncResponse_Message interface {
 	isSyncResponse_Message()
 }
@@ -398,6 +426,11 @@ type SyncResponse_Shares struct {
 	Shares *Shares `protobuf:"bytes,4,opt,name=shares,proto3,oneof"`
 }
 
+type SyncResponse_ShutOut struct {
+	// Who is shut out. Only relays hear it: after Welcome, and whenever it changes.
+	ShutOut *ShutOut `protobuf:"bytes,5,opt,name=shut_out,json=shutOut,proto3,oneof"`
+}
+
 func (*SyncResponse_Welcome) isSyncResponse_Message() {}
 
 func (*SyncResponse_Update) isSyncResponse_Message() {}
@@ -405,6 +438,8 @@ func (*SyncResponse_Update) isSyncResponse_Message() {}
 func (*SyncResponse_Move) isSyncResponse_Message() {}
 
 func (*SyncResponse_Shares) isSyncResponse_Message() {}
+
+func (*SyncResponse_ShutOut) isSyncResponse_Message() {}
 
 // Hello introduces a data plane and says what it holds.
 type Hello struct {
@@ -625,6 +660,125 @@ func (x *Welcome) GetBarredSha256() [][]byte {
 	return nil
 }
 
+// ShutOut is who is shut out: the whole list. Longer ones than a message are cut into parts; the list is in force after the last.
+type ShutOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name.
+	Nodes []*RevokedNode `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// More parts of this list follow.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShutOut) Reset() {
+	*x = ShutOut{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShutOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShutOut) ProtoMessage() {}
+
+func (x *ShutOut) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShutOut.ProtoReflect.Descriptor instead.
+func (*ShutOut) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ShutOut) GetNodes() []*RevokedNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ShutOut) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// RevokedNode is a data plane or relay whose certificates are worthless, all or the older ones.
+type RevokedNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// It is shut out whatever certificate it has.
+	Revoked bool `protobuf:"varint,2,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Certificates made before are worthless; absent: none are.
+	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokedNode) Reset() {
+	*x = RevokedNode{}
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokedNode) ProtoMessage() {}
+
+func (x *RevokedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokedNode.ProtoReflect.Descriptor instead.
+func (*RevokedNode) Descriptor() ([]byte, []int) {
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RevokedNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RevokedNode) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *RevokedNode) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
 // Update is one delta, or the whole set. Larger ones than a message are cut into parts; apply after the last.
 type Update struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -656,7 +810,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +822,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +835,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Update) GetNonce() uint64 {
@@ -774,7 +928,7 @@ type ResourceName struct {
 
 func (x *ResourceName) Reset() {
 	*x = ResourceName{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +940,7 @@ func (x *ResourceName) String() string {
 func (*ResourceName) ProtoMessage() {}
 
 func (x *ResourceName) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +953,7 @@ func (x *ResourceName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceName.ProtoReflect.Descriptor instead.
 func (*ResourceName) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResourceName) GetKind() string {
@@ -835,7 +989,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1001,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1014,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Resource) GetKind() string {
@@ -921,7 +1075,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1087,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1100,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ack) GetNonce() uint64 {
@@ -1017,7 +1171,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1183,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1196,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Outcome) GetKind() string {
@@ -1105,7 +1259,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1271,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1284,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Health) GetRevision() int64 {
@@ -1204,7 +1358,7 @@ type ServerCalls struct {
 
 func (x *ServerCalls) Reset() {
 	*x = ServerCalls{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1370,7 @@ func (x *ServerCalls) String() string {
 func (*ServerCalls) ProtoMessage() {}
 
 func (x *ServerCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1383,7 @@ func (x *ServerCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerCalls.ProtoReflect.Descriptor instead.
 func (*ServerCalls) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ServerCalls) GetServer() string {
@@ -1270,7 +1424,7 @@ type UpstreamHealth struct {
 
 func (x *UpstreamHealth) Reset() {
 	*x = UpstreamHealth{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1436,7 @@ func (x *UpstreamHealth) String() string {
 func (*UpstreamHealth) ProtoMessage() {}
 
 func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1449,7 @@ func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
 func (*UpstreamHealth) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpstreamHealth) GetServer() string {
@@ -1339,7 +1493,7 @@ type Move struct {
 
 func (x *Move) Reset() {
 	*x = Move{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1505,7 @@ func (x *Move) String() string {
 func (*Move) ProtoMessage() {}
 
 func (x *Move) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1518,7 @@ func (x *Move) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Move.ProtoReflect.Descriptor instead.
 func (*Move) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Move) GetReason() string {
@@ -1392,7 +1546,7 @@ type Demand struct {
 
 func (x *Demand) Reset() {
 	*x = Demand{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1558,7 @@ func (x *Demand) String() string {
 func (*Demand) ProtoMessage() {}
 
 func (x *Demand) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1571,7 @@ func (x *Demand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Demand.ProtoReflect.Descriptor instead.
 func (*Demand) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Demand) GetLimits() []*LimitDemand {
@@ -1444,7 +1598,7 @@ type LimitDemand struct {
 
 func (x *LimitDemand) Reset() {
 	*x = LimitDemand{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1610,7 @@ func (x *LimitDemand) String() string {
 func (*LimitDemand) ProtoMessage() {}
 
 func (x *LimitDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1623,7 @@ func (x *LimitDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitDemand.ProtoReflect.Descriptor instead.
 func (*LimitDemand) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LimitDemand) GetLimit() string {
@@ -1513,7 +1667,7 @@ type Shares struct {
 
 func (x *Shares) Reset() {
 	*x = Shares{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[17]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1679,7 @@ func (x *Shares) String() string {
 func (*Shares) ProtoMessage() {}
 
 func (x *Shares) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[17]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1692,7 @@ func (x *Shares) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shares.ProtoReflect.Descriptor instead.
 func (*Shares) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Shares) GetLimits() []*LimitShare {
@@ -1568,7 +1722,7 @@ type LimitShare struct {
 
 func (x *LimitShare) Reset() {
 	*x = LimitShare{}
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[18]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1734,7 @@ func (x *LimitShare) String() string {
 func (*LimitShare) ProtoMessage() {}
 
 func (x *LimitShare) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[18]
+	mi := &file_hopgate_sync_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1747,7 @@ func (x *LimitShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitShare.ProtoReflect.Descriptor instead.
 func (*LimitShare) Descriptor() ([]byte, []int) {
-	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_hopgate_sync_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LimitShare) GetLimit() string {
@@ -1614,27 +1768,30 @@ var File_hopgate_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahopgate/sync/v1/sync.proto\x12\x0fhopgate.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n" +
+	"\x1ahopgate/sync/v1/sync.proto\x12\x0fhopgate.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"p\n" +
 	"\rEnrollRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"v\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12#\n" +
+	"\rauthority_csr\x18\x04 \x01(\fR\fauthorityCsr\"\x94\x01\n" +
 	"\x0eEnrollResponse\x12\x14\n" +
 	"\x05chain\x18\x01 \x03(\fR\x05chain\x12 \n" +
 	"\vauthorities\x18\x02 \x03(\fR\vauthorities\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x14\n" +
-	"\x05group\x18\x04 \x01(\tR\x05group\"\xd8\x01\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\x12\x1c\n" +
+	"\tauthority\x18\x05 \x01(\fR\tauthority\"\xd8\x01\n" +
 	"\vSyncRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.hopgate.sync.v1.HelloH\x00R\x05hello\x12(\n" +
 	"\x03ack\x18\x02 \x01(\v2\x14.hopgate.sync.v1.AckH\x00R\x03ack\x121\n" +
 	"\x06health\x18\x03 \x01(\v2\x17.hopgate.sync.v1.HealthH\x00R\x06health\x121\n" +
 	"\x06demand\x18\x04 \x01(\v2\x17.hopgate.sync.v1.DemandH\x00R\x06demandB\t\n" +
-	"\amessage\"\xe2\x01\n" +
+	"\amessage\"\x99\x02\n" +
 	"\fSyncResponse\x124\n" +
 	"\awelcome\x18\x01 \x01(\v2\x18.hopgate.sync.v1.WelcomeH\x00R\awelcome\x121\n" +
 	"\x06update\x18\x02 \x01(\v2\x17.hopgate.sync.v1.UpdateH\x00R\x06update\x12+\n" +
 	"\x04move\x18\x03 \x01(\v2\x15.hopgate.sync.v1.MoveH\x00R\x04move\x121\n" +
-	"\x06shares\x18\x04 \x01(\v2\x17.hopgate.sync.v1.SharesH\x00R\x06sharesB\t\n" +
+	"\x06shares\x18\x04 \x01(\v2\x17.hopgate.sync.v1.SharesH\x00R\x06shares\x125\n" +
+	"\bshut_out\x18\x05 \x01(\v2\x18.hopgate.sync.v1.ShutOutH\x00R\ashutOutB\t\n" +
 	"\amessage\"\xa8\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
@@ -1654,7 +1811,15 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x18\n" +
 	"\areplica\x18\x04 \x01(\tR\areplica\x12#\n" +
-	"\rbarred_sha256\x18\x05 \x03(\fR\fbarredSha256\"\xd2\x02\n" +
+	"\rbarred_sha256\x18\x05 \x03(\fR\fbarredSha256\"Q\n" +
+	"\aShutOut\x122\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x1c.hopgate.sync.v1.RevokedNodeR\x05nodes\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"v\n" +
+	"\vRevokedNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
+	"\arevoked\x18\x02 \x01(\bR\arevoked\x129\n" +
+	"\n" +
+	"not_before\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"\xd2\x02\n" +
 	"\x06Update\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
@@ -1745,7 +1910,7 @@ func file_hopgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 	return file_hopgate_sync_v1_sync_proto_rawDescData
 }
 
-var file_hopgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_hopgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_hopgate_sync_v1_sync_proto_goTypes = []any{
 	(*EnrollRequest)(nil),         // 0: hopgate.sync.v1.EnrollRequest
 	(*EnrollResponse)(nil),        // 1: hopgate.sync.v1.EnrollResponse
@@ -1753,48 +1918,53 @@ var file_hopgate_sync_v1_sync_proto_goTypes = []any{
 	(*SyncResponse)(nil),          // 3: hopgate.sync.v1.SyncResponse
 	(*Hello)(nil),                 // 4: hopgate.sync.v1.Hello
 	(*Welcome)(nil),               // 5: hopgate.sync.v1.Welcome
-	(*Update)(nil),                // 6: hopgate.sync.v1.Update
-	(*ResourceName)(nil),          // 7: hopgate.sync.v1.ResourceName
-	(*Resource)(nil),              // 8: hopgate.sync.v1.Resource
-	(*Ack)(nil),                   // 9: hopgate.sync.v1.Ack
-	(*Outcome)(nil),               // 10: hopgate.sync.v1.Outcome
-	(*Health)(nil),                // 11: hopgate.sync.v1.Health
-	(*ServerCalls)(nil),           // 12: hopgate.sync.v1.ServerCalls
-	(*UpstreamHealth)(nil),        // 13: hopgate.sync.v1.UpstreamHealth
-	(*Move)(nil),                  // 14: hopgate.sync.v1.Move
-	(*Demand)(nil),                // 15: hopgate.sync.v1.Demand
-	(*LimitDemand)(nil),           // 16: hopgate.sync.v1.LimitDemand
-	(*Shares)(nil),                // 17: hopgate.sync.v1.Shares
-	(*LimitShare)(nil),            // 18: hopgate.sync.v1.LimitShare
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*ShutOut)(nil),               // 6: hopgate.sync.v1.ShutOut
+	(*RevokedNode)(nil),           // 7: hopgate.sync.v1.RevokedNode
+	(*Update)(nil),                // 8: hopgate.sync.v1.Update
+	(*ResourceName)(nil),          // 9: hopgate.sync.v1.ResourceName
+	(*Resource)(nil),              // 10: hopgate.sync.v1.Resource
+	(*Ack)(nil),                   // 11: hopgate.sync.v1.Ack
+	(*Outcome)(nil),               // 12: hopgate.sync.v1.Outcome
+	(*Health)(nil),                // 13: hopgate.sync.v1.Health
+	(*ServerCalls)(nil),           // 14: hopgate.sync.v1.ServerCalls
+	(*UpstreamHealth)(nil),        // 15: hopgate.sync.v1.UpstreamHealth
+	(*Move)(nil),                  // 16: hopgate.sync.v1.Move
+	(*Demand)(nil),                // 17: hopgate.sync.v1.Demand
+	(*LimitDemand)(nil),           // 18: hopgate.sync.v1.LimitDemand
+	(*Shares)(nil),                // 19: hopgate.sync.v1.Shares
+	(*LimitShare)(nil),            // 20: hopgate.sync.v1.LimitShare
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_hopgate_sync_v1_sync_proto_depIdxs = []int32{
 	4,  // 0: hopgate.sync.v1.SyncRequest.hello:type_name -> hopgate.sync.v1.Hello
-	9,  // 1: hopgate.sync.v1.SyncRequest.ack:type_name -> hopgate.sync.v1.Ack
-	11, // 2: hopgate.sync.v1.SyncRequest.health:type_name -> hopgate.sync.v1.Health
-	15, // 3: hopgate.sync.v1.SyncRequest.demand:type_name -> hopgate.sync.v1.Demand
+	11, // 1: hopgate.sync.v1.SyncRequest.ack:type_name -> hopgate.sync.v1.Ack
+	13, // 2: hopgate.sync.v1.SyncRequest.health:type_name -> hopgate.sync.v1.Health
+	17, // 3: hopgate.sync.v1.SyncRequest.demand:type_name -> hopgate.sync.v1.Demand
 	5,  // 4: hopgate.sync.v1.SyncResponse.welcome:type_name -> hopgate.sync.v1.Welcome
-	6,  // 5: hopgate.sync.v1.SyncResponse.update:type_name -> hopgate.sync.v1.Update
-	14, // 6: hopgate.sync.v1.SyncResponse.move:type_name -> hopgate.sync.v1.Move
-	17, // 7: hopgate.sync.v1.SyncResponse.shares:type_name -> hopgate.sync.v1.Shares
-	8,  // 8: hopgate.sync.v1.Update.upserts:type_name -> hopgate.sync.v1.Resource
-	7,  // 9: hopgate.sync.v1.Update.removals:type_name -> hopgate.sync.v1.ResourceName
-	10, // 10: hopgate.sync.v1.Ack.outcomes:type_name -> hopgate.sync.v1.Outcome
-	19, // 11: hopgate.sync.v1.Ack.applied_time:type_name -> google.protobuf.Timestamp
-	13, // 12: hopgate.sync.v1.Health.upstreams:type_name -> hopgate.sync.v1.UpstreamHealth
-	12, // 13: hopgate.sync.v1.Health.calls:type_name -> hopgate.sync.v1.ServerCalls
-	19, // 14: hopgate.sync.v1.UpstreamHealth.time:type_name -> google.protobuf.Timestamp
-	16, // 15: hopgate.sync.v1.Demand.limits:type_name -> hopgate.sync.v1.LimitDemand
-	18, // 16: hopgate.sync.v1.Shares.limits:type_name -> hopgate.sync.v1.LimitShare
-	2,  // 17: hopgate.sync.v1.SyncService.Sync:input_type -> hopgate.sync.v1.SyncRequest
-	0,  // 18: hopgate.sync.v1.EnrollService.Enroll:input_type -> hopgate.sync.v1.EnrollRequest
-	3,  // 19: hopgate.sync.v1.SyncService.Sync:output_type -> hopgate.sync.v1.SyncResponse
-	1,  // 20: hopgate.sync.v1.EnrollService.Enroll:output_type -> hopgate.sync.v1.EnrollResponse
-	19, // [19:21] is the sub-list for method output_type
-	17, // [17:19] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	8,  // 5: hopgate.sync.v1.SyncResponse.update:type_name -> hopgate.sync.v1.Update
+	16, // 6: hopgate.sync.v1.SyncResponse.move:type_name -> hopgate.sync.v1.Move
+	19, // 7: hopgate.sync.v1.SyncResponse.shares:type_name -> hopgate.sync.v1.Shares
+	6,  // 8: hopgate.sync.v1.SyncResponse.shut_out:type_name -> hopgate.sync.v1.ShutOut
+	7,  // 9: hopgate.sync.v1.ShutOut.nodes:type_name -> hopgate.sync.v1.RevokedNode
+	21, // 10: hopgate.sync.v1.RevokedNode.not_before:type_name -> google.protobuf.Timestamp
+	10, // 11: hopgate.sync.v1.Update.upserts:type_name -> hopgate.sync.v1.Resource
+	9,  // 12: hopgate.sync.v1.Update.removals:type_name -> hopgate.sync.v1.ResourceName
+	12, // 13: hopgate.sync.v1.Ack.outcomes:type_name -> hopgate.sync.v1.Outcome
+	21, // 14: hopgate.sync.v1.Ack.applied_time:type_name -> google.protobuf.Timestamp
+	15, // 15: hopgate.sync.v1.Health.upstreams:type_name -> hopgate.sync.v1.UpstreamHealth
+	14, // 16: hopgate.sync.v1.Health.calls:type_name -> hopgate.sync.v1.ServerCalls
+	21, // 17: hopgate.sync.v1.UpstreamHealth.time:type_name -> google.protobuf.Timestamp
+	18, // 18: hopgate.sync.v1.Demand.limits:type_name -> hopgate.sync.v1.LimitDemand
+	20, // 19: hopgate.sync.v1.Shares.limits:type_name -> hopgate.sync.v1.LimitShare
+	2,  // 20: hopgate.sync.v1.SyncService.Sync:input_type -> hopgate.sync.v1.SyncRequest
+	0,  // 21: hopgate.sync.v1.EnrollService.Enroll:input_type -> hopgate.sync.v1.EnrollRequest
+	3,  // 22: hopgate.sync.v1.SyncService.Sync:output_type -> hopgate.sync.v1.SyncResponse
+	1,  // 23: hopgate.sync.v1.EnrollService.Enroll:output_type -> hopgate.sync.v1.EnrollResponse
+	22, // [22:24] is the sub-list for method output_type
+	20, // [20:22] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_sync_v1_sync_proto_init() }
@@ -1813,6 +1983,7 @@ func file_hopgate_sync_v1_sync_proto_init() {
 		(*SyncResponse_Update)(nil),
 		(*SyncResponse_Move)(nil),
 		(*SyncResponse_Shares)(nil),
+		(*SyncResponse_ShutOut)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1820,7 +1991,7 @@ func file_hopgate_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_sync_v1_sync_proto_rawDesc), len(file_hopgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
