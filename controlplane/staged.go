@@ -27,8 +27,11 @@ func (p *Plane) report(now time.Time) rollout.Report {
 
 // lead takes staged changes on while this control plane leads, until ctx ends.
 func (p *Plane) lead(ctx context.Context) error {
-	if p.leader == nil || p.WaitReady(ctx) != nil {
+	if p.leader == nil {
 		return nil
+	}
+	if p.WaitReady(ctx) != nil {
+		return nil //nolint:nilerr // only when ctx has ended, which ends Run as well
 	}
 	p.leader.Run(ctx) //nolint:errcheck // only when ctx has ended, which ends Run as well
 	return nil

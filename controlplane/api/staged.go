@@ -161,7 +161,7 @@ func (s *service) holder(ctx context.Context, p *plan) func(key confset.Key, cur
 func (s *service) rolloutOf(ctx context.Context, change string) (*rollout.State, error) {
 	key := rollout.Key(change)
 	if store.CheckKey(key) != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // what can't be a key names no rollout
 	}
 	h, err := s.cfg.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {

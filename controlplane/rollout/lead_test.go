@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -55,7 +54,7 @@ func newWorld(t *testing.T, fleet []*dataplane) *world {
 func (w *world) open(home int) *plane {
 	p := &plane{w: w, home: home, store: w.store.Replica(), all: map[string]*rollout.State{}, moved: make(chan struct{})}
 	l, err := rollout.NewLeader(rollout.Config{Store: p.store, Rollouts: p.rollouts, Moved: p.wake, Report: p.report,
-		Now: func() time.Time { return time.Now().Add(w.skew[home]) }, Replica: fmt.Sprint("cp-", home), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Now: func() time.Time { return time.Now().Add(w.skew[home]) }, Replica: fmt.Sprint("cp-", home), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package rollout_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -48,7 +47,7 @@ func TestTheLargestReportIsHeard(t *testing.T) {
 		open := func(name string, report rollout.Report) *rollout.Leader {
 			l, err := rollout.NewLeader(rollout.Config{Store: s.Replica(), Rollouts: func() []*rollout.State { return rolls }, Replica: name,
 				Moved: func() <-chan struct{} { return nil }, Report: func(time.Time) rollout.Report { return report },
-				Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+				Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}

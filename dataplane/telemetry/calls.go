@@ -35,7 +35,7 @@ func blames(r *Record) bool {
 	f := r.Fault
 	switch f.Hop {
 	case fault.Upstream:
-		return f.Phase != fault.Session && !(f.Remote && callers(f.Kind))
+		return f.Phase != fault.Session && (!f.Remote || !callers(f.Kind))
 	case fault.AuthServer:
 		return !r.Credential.Start.IsZero() && f.Kind != fault.NeedsReauth && f.Kind != fault.Unauthenticated
 	}

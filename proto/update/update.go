@@ -92,7 +92,8 @@ func (u *Update) finish(last *syncv1.Update) error {
 
 // Over returns the set after the update, and what changes on the way there from held. An error says that it isn't what its digest says.
 func (u *Update) Over(held *confset.Set) (*confset.Set, confset.Delta, error) {
-	next, delta := held, u.Delta
+	var next *confset.Set
+	delta := u.Delta
 	if u.Full {
 		var err error
 		if next, err = confset.New(u.Delta.Upserts); err != nil {

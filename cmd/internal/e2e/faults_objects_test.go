@@ -125,7 +125,8 @@ func hurt(t *testing.T, dir string) string {
 	if len(b) == 0 {
 		return path + " is empty"
 	}
-	at, what := rand.IntN(len(b)), ""
+	at := rand.IntN(len(b))
+	var what string
 	if rand.IntN(2) == 0 {
 		b, what = b[:at], fmt.Sprintf("%s cut at %d of %d", path, at, len(b))
 	} else {

@@ -56,7 +56,7 @@ func olderBinary(t *testing.T) (path, commit string) {
 func (r *running) becomes(t *testing.T, binary string) {
 	t.Helper()
 	r.stop(t)
-	r.program.Args = append([]string{binary}, r.program.Args[1:]...)
+	r.Args = append([]string{binary}, r.Args[1:]...)
 	*r = *start(t, r.program)
 }
 
