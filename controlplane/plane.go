@@ -325,6 +325,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	room(func() error { return p.rotate(base) })
 	room(func() error { return p.lead(leading) })
 	room(func() error { return p.shutOut(base) })
+	room(func() error { return p.stream.Watch(base) })
 	room(func() error { return p.shareOut(base) })
 	room(func() error { return p.serveSync(base, p.local) })
 	if p.sync != nil {

@@ -120,7 +120,7 @@ func (c *Control) start() (*running, error) {
 	if r.views, err = view.New(vc); err != nil {
 		return nil, err
 	}
-	if r.fleet, err = fleet.New(fleet.Config{Current: r.views.Current, Revision: r.views.Revision, Registerer: r.registry}); err != nil {
+	if r.fleet, err = fleet.New(fleet.Config{Current: r.views.Current, Revision: r.views.Revision, Needs: r.views.Needs, Registerer: r.registry}); err != nil {
 		return nil, err
 	}
 	sc := stream.Config{Views: r.views, Fleet: r.fleet, Replica: c.cfg.Replica, Registerer: r.registry, Log: c.cfg.Log, Tracer: c.cfg.Tracer}
@@ -140,6 +140,7 @@ func (r *running) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.wg.Go(func() { _ = r.views.Run(ctx) })
+	r.wg.Go(func() { _ = r.streams.Watch(ctx) })
 	r.wg.Go(func() { _ = r.server.Serve(r.listener) })
 }
 

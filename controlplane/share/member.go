@@ -29,6 +29,7 @@ func (l *Ledger) Join(name string, wake func()) *Member {
 		l.order = slices.Insert(l.order, at, n)
 	}
 	n.term++
+	delete(l.left, n)
 	n.wake, n.stating, n.gone = wake, true, time.Time{}
 	n.news, n.even = nil, 0
 	return &Member{ledger: l, node: n, term: n.term}
@@ -52,6 +53,7 @@ func (m *Member) with(f func(l *Ledger, n *node)) {
 func (m *Member) Leave() {
 	m.with(func(l *Ledger, n *node) {
 		n.gone, n.news, n.even = l.cfg.Now(), nil, 0
+		l.left[n] = struct{}{}
 		for _, x := range l.limits {
 			if p := x.parts[n]; p != nil {
 				p.rate, p.flying = 0, 0

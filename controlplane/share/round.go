@@ -68,18 +68,19 @@ func (l *Ledger) wakes() (out []func()) {
 	return out
 }
 
-// expire forgets data planes that were gone for long. It looks at all of them, so not in every round.
+// expire forgets data planes that were gone for long. It looks at all that are gone, so not in every round.
 func (l *Ledger) expire(now time.Time) {
 	if now.Sub(l.expired) < expireEvery {
 		return
 	}
 	l.expired = now
-	for name, n := range l.nodes {
-		if n.gone.IsZero() || n.stated && now.Sub(n.gone) < l.cfg.Hold {
+	for n := range l.left {
+		if n.stated && now.Sub(n.gone) < l.cfg.Hold {
 			continue
 		}
-		delete(l.nodes, name)
-		at, _ := l.place(name)
+		delete(l.left, n)
+		delete(l.nodes, n.name)
+		at, _ := l.place(n.name)
 		l.order = slices.Delete(l.order, at, at+1)
 		delete(l.standard.parts, n)
 		for _, x := range l.limits {

@@ -52,18 +52,19 @@ type Ledger struct {
 	wake chan struct{} // one slot: a round is wanted at once
 
 	mu       sync.Mutex
-	nodes    map[string]*node  // guarded by mu
-	order    []*node           // the same by name; guarded by mu
-	limits   map[string]*limit // guarded by mu
-	standard limit             // the default share, as a limit that everyone wants alike; guarded by mu
-	dirty    map[*limit]bool   // to be looked at in the next round; guarded by mu
-	cold     bool              // limits were looked at while nothing could be made larger; guarded by mu
-	start    time.Time         // guarded by mu
-	swept    time.Time         // when limits without demand were last looked for; guarded by mu
-	expired  time.Time         // when data planes gone for long were last looked for; guarded by mu
-	expected int               // data planes of an earlier control plane; 0: none has come back; guarded by mu
-	replicas int               // guarded by mu
-	fewer    time.Time         // since when there are fewer replicas; guarded by mu
+	nodes    map[string]*node   // guarded by mu
+	order    []*node            // the same by name; guarded by mu
+	limits   map[string]*limit  // guarded by mu
+	standard limit              // the default share, as a limit that everyone wants alike; guarded by mu
+	dirty    map[*limit]bool    // to be looked at in the next round; guarded by mu
+	cold     bool               // limits were looked at while nothing could be made larger; guarded by mu
+	start    time.Time          // guarded by mu
+	swept    time.Time          // when limits without demand were last looked for; guarded by mu
+	left     map[*node]struct{} // those of nodes that are gone; guarded by mu
+	expired  time.Time          // when data planes gone for long were last looked for; guarded by mu
+	expected int                // data planes of an earlier control plane; 0: none has come back; guarded by mu
+	replicas int                // guarded by mu
+	fewer    time.Time          // since when there are fewer replicas; guarded by mu
 }
 
 // New returns an empty ledger.
@@ -88,7 +89,7 @@ func New(cfg Config) *Ledger {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	l := &Ledger{cfg: cfg, wake: make(chan struct{}, 1), nodes: map[string]*node{}, limits: map[string]*limit{}, dirty: map[*limit]bool{},
+	l := &Ledger{cfg: cfg, wake: make(chan struct{}, 1), nodes: map[string]*node{}, left: map[*node]struct{}{}, limits: map[string]*limit{}, dirty: map[*limit]bool{},
 		standard: limit{parts: map[*node]*part{}}, start: cfg.Now(), replicas: max(1, cfg.Replicas())}
 	l.swept = l.start
 	return l

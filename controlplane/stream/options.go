@@ -15,12 +15,13 @@ const (
 	mostReceive = 1 << 20
 )
 
-// quiet is after which silence a data plane is probed: a little more than the minute after which it reports health anyway, so that an idle one
-// costs that report and its own probe alone.
-const quiet = 75 * time.Second
+// probe is after which silence of a connection gRPC asks whether anybody is there. It is long, since a timer for each of ten thousand connections is
+// what an idle fleet costs: Watch ends the streams of data planes that say nothing. With a probe gRPC sets TCP_USER_TIMEOUT to its timeout, too,
+// so what isn't acknowledged within that time ends a connection.
+const probe = 30 * time.Minute
 
 // ServerOptions returns how a gRPC server with this service must be made: with the codec that lets streams share what is encoded, fixed
-// windows (dynamic ones cost half of the CPU of a push), small buffers per connection, dead peers noticed within 85 s, and connections that
+// windows (dynamic ones cost half of the CPU of a push), small buffers per connection, connections whose peer acknowledges nothing ended, and those that
 // end after 30 minutes, ten percent more or less, so that data planes spread over replicas again. No interceptor: a span or log line per
 // stream would last for hours.
 func ServerOptions() []grpc.ServerOption {
@@ -32,7 +33,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.WriteBufferSize(4 << 10), // all streams hold one at once while a change leaves
 		grpc.MaxRecvMsgSize(mostReceive),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: quiet, Timeout: 10 * time.Second,
+			Time: probe, Timeout: 10 * time.Second,
 			MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: 10 * time.Second,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

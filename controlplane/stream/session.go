@@ -34,6 +34,7 @@ type session struct {
 	shuts  chan struct{}     // one slot: a relay is to be told who is shut out
 	done   chan struct{}     // closed when the handler returns
 	timer  *time.Timer
+	word   atomic.Int64 // when the data plane last said something, in nanoseconds since the server was made
 
 	// set by open
 	joined fleet.Joined
@@ -86,8 +87,10 @@ type received struct {
 
 func newSession(s *Server, stream syncv1.SyncService_SyncServer) *session {
 	t := time.NewTimer(helloTimeout)
-	return &session{server: s, stream: stream, first: make(chan received, 1), opened: make(chan struct{}), ends: make(chan error, 1),
+	sess := &session{server: s, stream: stream, first: make(chan received, 1), opened: make(chan struct{}), ends: make(chan error, 1),
 		moves: make(chan *syncv1.Move, 1), wakes: make(chan struct{}, 1), shuts: make(chan struct{}, 1), done: make(chan struct{}), timer: t}
+	sess.word.Store(int64(s.age()))
+	return sess
 }
 
 // receive handles what comes, until the stream or the handler ends.
@@ -101,6 +104,7 @@ func (s *session) receive() {
 	}
 	for err == nil {
 		if m, err = s.stream.Recv(); err == nil {
+			s.word.Store(int64(s.server.age()))
 			err = s.handle(m)
 		}
 	}

@@ -108,6 +108,7 @@ type Server struct {
 	metrics metrics
 	tracer  trace.Tracer
 	admit   *rate.Limiter
+	made    time.Time
 	cut     chan struct{}  // closed when streams must end now
 	wg      sync.WaitGroup // every stream and its goroutines
 
@@ -130,6 +131,7 @@ func New(cfg Config) (*Server, error) {
 		cfg:      cfg,
 		tracer:   cfg.Tracer.Tracer("github.com/hopgate/hopgate/controlplane/stream"),
 		admit:    rate.NewLimiter(rate.Limit(cfg.NewStreams), cfg.NewStreams),
+		made:     time.Now(),
 		cut:      make(chan struct{}),
 		sessions: map[string]*session{},
 		crowds:   map[view.Crowd]*crowd{},

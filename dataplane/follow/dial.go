@@ -10,8 +10,8 @@ import (
 )
 
 // PingEvery is after which silence of the control plane it is asked whether it is still at work. A path that has silently died is noticed earlier
-// on Linux: health is sent each minute, and what isn't acknowledged within 10 s ends the connection (TCP_USER_TIMEOUT, which gRPC sets beside its
-// pings). So nobody need answer an idle fleet each minute: an answer costs the control plane as much as the report. The server's
+// on Linux: health is sent every two minutes, and what isn't acknowledged within 10 s ends the connection (TCP_USER_TIMEOUT, which gRPC sets beside its
+// pings). So nobody need answer an idle fleet that often: an answer costs the control plane as much as the report. The server's
 // keepalive.EnforcementPolicy must allow it: MinTime at most 15 s.
 const PingEvery = 5 * time.Minute
 

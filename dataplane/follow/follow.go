@@ -79,7 +79,7 @@ type Config struct {
 	MaxUpdate int
 
 	// Health is what is reported beside revision and digest, which are filled in. Called every 10 s and after
-	// Changed; what is new is told at once, the same again each minute. Default: nothing.
+	// Changed; what is new is told at once, the same again every two minutes. Default: nothing.
 	Health func() *syncv1.Health
 	// Failing says whether Health would tell of calls that failed: then it is told within 2 s. Asked every 500 ms. Default: never.
 	Failing func() bool

@@ -12,7 +12,7 @@ import (
 const (
 	// healthEvery is how often health is reported while there is something to tell, healthRest while there isn't: ten thousand data planes that
 	// have nothing to say would keep a control plane busy with it. Failed calls leave after healthSoon: whether a change goes on depends on them.
-	healthEvery, healthRest, healthSoon = 10 * time.Second, time.Minute, 1500 * time.Millisecond
+	healthEvery, healthRest, healthSoon = 10 * time.Second, 2 * time.Minute, 1500 * time.Millisecond
 	// partWithin is how long the farewell at the end may take.
 	partWithin = 500 * time.Millisecond
 )
@@ -38,7 +38,7 @@ func (s *session) health() *syncv1.Health {
 	return h
 }
 
-// sendHealth reports health. Unless it is to be told now, nothing new is reported each minute only.
+// sendHealth reports health. Unless it is to be told now, nothing new is reported every two minutes only.
 func (s *session) sendHealth(now bool) error {
 	h := s.health()
 	if !now && len(h.GetUpstreams())+len(h.GetCalls()) == 0 && proto.Equal(h, s.told) && time.Since(s.toldAt) < healthRest-healthEvery/2 {

@@ -36,7 +36,7 @@ type Token struct {
 func New(pin [sha256.Size]byte) Token {
 	var secret [secretBytes]byte
 	_, _ = rand.Read(secret[:]) // never fails
-	return Token{ID: strings.ToLower(rand.Text()[:idChars]), Pin: pin, secret: redact.NewSecret(hex.EncodeToString(secret[:]))}
+	return Token{ID: "t" + strings.ToLower(rand.Text()[1:idChars]), Pin: pin, secret: redact.NewSecret(hex.EncodeToString(secret[:]))}
 }
 
 // Sum is the SHA-256 of the secret: what is stored of it, and compared in constant time.
@@ -54,7 +54,7 @@ func (t Token) String() string { return prefix + "_" + t.ID + "_" + t.secret.Str
 func (t Token) Zero() bool { return t.secret.Empty() }
 
 var (
-	idForm  = regexp.MustCompile(`^[a-z2-7]{16}$`)
+	idForm  = regexp.MustCompile(`^[a-z][a-z2-7]{15}$`) // also the name of an object, which begins with a letter
 	hexForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 

@@ -29,7 +29,7 @@ func main() {
 	flag.IntVar(&o.changes, "changes", 20, "one-object changes that are timed")
 	flag.IntVar(&o.real, "real", 20, "how many of the streams are followers with a table (a quarter of that with the large config)")
 	flag.DurationVar(&o.idle, "idle", time.Minute, "how long the idle fleet is watched")
-	flag.DurationVar(&o.health, "health", time.Minute, "how often a data plane reports health; 1m is what the real ones without traffic do")
+	flag.DurationVar(&o.health, "health", 2*time.Minute, "how often a data plane reports health; 2m is what the real ones without traffic do")
 	flag.BoolVar(&o.restart, "restart", true, "kill the control plane under the most streams and time their return")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the control plane during changes to files of this prefix")
 	flag.StringVar(&o.out, "out", "", "write the figures as JSON to this file (cmd/internal/fanout/baseline.json keeps the agreed ones)")

@@ -286,7 +286,7 @@ type SyncRequest_Ack struct {
 }
 
 type SyncRequest_Health struct {
-	// Sent on change, every 10 s while there is something to tell, and every minute otherwise.
+	// Sent on change, every 10 s while there is something to tell, and every two minutes otherwise.
 	Health *Health `protobuf:"bytes,3,opt,name=health,proto3,oneof"`
 }
 
