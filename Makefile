@@ -27,7 +27,7 @@ race: ## the same with the race detector
 e2e: ## journeys against the real things: npm clients and servers, conformance suite, Jaeger, an etcd cluster (Linux, root; installs them)
 	.ci/e2e
 
-soak: ## the long forms of the twenty faults it survives for SOAK (10m, about 20 in all): deploy/handbook/survive.md
+soak: ## the long forms of the twenty failures it survives for SOAK (10m, about 20 in all): deploy/handbook/survive.md
 	.ci/soak
 
 check: ## formatting, vet, lint, protos, generated code

@@ -8,15 +8,12 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 )
 
-// sessionRing seals what data planes hand to clients of MCP.
-const sessionRing = "session"
-
 // newRotator makes what gives the sealing ring new keys. A relay gets its ring from home.
 func (p *Plane) newRotator() (err error) {
 	if _, reads := p.cfg.Store.(Relay); reads {
 		return nil
 	}
-	p.rotator, err = secret.NewRotator(secret.Rotation{Store: p.cfg.Store, KEK: p.cfg.KEK, Name: sessionRing, Everyone: p.everyone, Log: p.cfg.Log})
+	p.rotator, err = secret.NewRotator(secret.Rotation{Store: p.cfg.Store, KEK: p.cfg.KEK, Name: secret.SessionRing, Everyone: p.everyone, Log: p.cfg.Log})
 	return err
 }
 
@@ -30,7 +27,7 @@ func (p *Plane) rotate(ctx context.Context) error {
 
 // everyone returns nil when every data plane of this control plane serves a revision of the ring. Those of others have the rotation's grace.
 func (p *Plane) everyone(ctx context.Context, revision int64) error {
-	d, err := p.fleet.Wait(ctx, revision, confset.Key{Kind: secret.KindRing, Name: sessionRing})
+	d, err := p.fleet.Wait(ctx, revision, confset.Key{Kind: secret.KindRing, Name: secret.SessionRing})
 	switch {
 	case err != nil:
 		return fmt.Errorf("%d of %d data planes haven't answered: %w", d.GetPending(), d.GetNodes(), err)

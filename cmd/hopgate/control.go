@@ -90,7 +90,7 @@ type identityFlags struct {
 
 func (i *identityFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&i.from, "sync-identity", "", "`FROM` where certificates of the sync listener come: auto (the fleet's own authority, and data planes join with tokens) or files (--sync-cert, --sync-key, --sync-client-ca) (default: auto off loopback without --sync-cert and --upstream, else files)")
+	f.StringVar(&i.from, "sync-identity", "", "`FROM` where certificates of the sync listener come: auto (the fleet's own authority, and data planes join with tokens) or files (--sync-cert, --sync-key, --sync-client-ca) (default: auto off loopback without --sync-cert, for a relay with --join-file only; else files)")
 	f.StringSliceVar(&i.names, "sync-name", nil, "host `NAME` or IP address under which data planes reach this control plane, for its certificate with --sync-identity auto; may be repeated (default: the host of --sync, and this machine's names)")
 }
 

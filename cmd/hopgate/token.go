@@ -56,21 +56,32 @@ func newTokenCreate() *cobra.Command {
 }
 
 func newTokenList() *cobra.Command {
-	var admin adminFlags
+	var (
+		admin  adminFlags
+		output outputFlag
+	)
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the join tokens that haven't ended, never a token itself",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
 			c, err := admin.connect()
 			if err != nil {
 				return err
 			}
 			defer c.Close() //nolint:errcheck // the command ends
-			return operator.ListJoinTokens(cmd.Context(), c, cmd.OutOrStdout())
+			tokens, err := operator.JoinTokens(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			return operator.PrintJoinTokens(cmd.OutOrStdout(), output.format, tokens)
 		},
 	}
 	admin.add(cmd)
+	output.add(cmd, operator.Table, operator.YAML, operator.JSON)
 	return cmd
 }
 

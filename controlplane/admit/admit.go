@@ -6,9 +6,10 @@
 // once.
 // It refuses by value only: it reads no clock, no store and no socket, and it never changes what it was given.
 //
-// References are secrets of servers and of overlays, what an overlay changes, teams of keys and claim grants, and toolsets in grants: without them the object would open less than it
-// says, or fail at the first call. Servers and access groups in grants and servers in toolsets are names, not references: they may not exist
-// yet, and deleting a server leaves them alone. Otherwise keys and servers could only be rolled out in one order.
+// References are secrets of servers and of overlays, what an overlay changes, teams of keys and claim grants, and toolsets in grants: without
+// them the object would open less than it says, or fail at the first call. Servers and access groups in grants and servers in toolsets are
+// names, not references: they may not exist yet, and deleting a server leaves them alone. Otherwise keys and servers could only be rolled out
+// in one order.
 //
 // What is stored may lag behind by moments, so two changes at the same time on two replicas can both pass where one after the other couldn't.
 // Data planes take such a set as it is: what is missing opens nothing.

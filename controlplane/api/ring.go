@@ -12,22 +12,19 @@ import (
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
-// sessionRing is the ring that is meant when none is named, and the only one there is.
-const sessionRing = "session"
-
 // RotateSealingRing starts a rotation in the caller's name. No key is told, and nothing of the ring but its name.
 func (s *service) RotateSealingRing(ctx context.Context, r *adminv1.RotateSealingRingRequest) (*adminv1.RotateSealingRingResponse, error) {
 	key := confset.Key{Kind: secret.KindRing, Name: r.GetName()}
 	if key.Name == "" {
-		key.Name = sessionRing
+		key.Name = secret.SessionRing
 	}
 	trailOf(ctx).note([]confset.Key{key})
 	if _, _, err := s.record(ctx, intent{}); err != nil { // a relay refuses here
 		return nil, refusal(err)
 	}
 	switch {
-	case key.Name != sessionRing:
-		return nil, missing(key, sessionRing)
+	case key.Name != secret.SessionRing:
+		return nil, missing(key, secret.SessionRing)
 	case s.cfg.Rotate == nil:
 		return nil, status.Error(codes.Unimplemented, "this control plane doesn't rotate sealing rings")
 	}

@@ -15,12 +15,6 @@ import (
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// Above both of these a prune needs to be confirmed: more objects than surprises go unnoticed, and more than a part of the set.
-const (
-	pruneFew  = 10
-	prunePart = 5 // a fifth
-)
-
 var setName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 
 // checkSet checks what a change says of its set.
@@ -65,7 +59,7 @@ func (s *service) rest(ctx context.Context, in intent) ([]edit, error) {
 			out = append(out, edit{key: key, path: "set", lenient: true, pruned: true})
 		}
 	}
-	if len(out) > pruneFew && len(out)*prunePart > members && !in.pruneMany {
+	if !in.pruneMany && confset.Much(len(out), members) {
 		return nil, tooMany(in.set, out, members)
 	}
 	return out, nil

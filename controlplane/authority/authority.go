@@ -4,7 +4,8 @@
 // key; certificates that live 24 h, for the key of a signing request and for nothing else that is written in it; and that a join token is used
 // as often as it says, also when two control planes are asked at the same moment: the use and the registration are one conditional commit.
 // It refuses tokens that are unknown or wrong with one answer for all, names that belong to another registration, data planes that are shut out,
-// and more attempts a second than anybody needs. Tokens are stored as hashes and compared in constant time.
+// and more attempts a second than anybody needs: strangers, tokens and data planes are bounded each on their own, so that none of them keeps the
+// others out. Tokens are stored as hashes and compared in constant time.
 package authority
 
 import (
@@ -16,8 +17,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/hopgate/hopgate/controlplane/secret"
 	"github.com/hopgate/hopgate/controlplane/store"
@@ -40,12 +39,6 @@ const (
 	Skew = 5 * time.Minute
 )
 
-// joinsPerSecond and renewalsPerSecond bound what one control plane does for who asks.
-const (
-	joinsPerSecond    = 50
-	renewalsPerSecond = 500
-)
-
 // Config of an Authority.
 type Config struct {
 	// Store keeps the authority, tokens and registrations; KEK seals the authority's key. Required.
@@ -65,11 +58,10 @@ type Config struct {
 type Authority struct {
 	syncv1.UnimplementedEnrollServiceServer
 
-	cfg      Config
-	joins    *rate.Limiter
-	renewals *rate.Limiter
-	nodes    atomic.Pointer[Nodes]  // nil before Follow
-	signer   atomic.Pointer[signer] // nil before Open
+	cfg    Config
+	pace   *pace
+	nodes  atomic.Pointer[Nodes]  // nil before Follow
+	signer atomic.Pointer[signer] // nil before Open
 
 	mu  sync.Mutex
 	own *tls.Certificate // guarded by mu; of this control plane
@@ -91,7 +83,7 @@ func New(cfg Config) (*Authority, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Authority{cfg: cfg, joins: rate.NewLimiter(joinsPerSecond, joinsPerSecond), renewals: rate.NewLimiter(renewalsPerSecond, renewalsPerSecond)}, nil
+	return &Authority{cfg: cfg, pace: newPace()}, nil
 }
 
 // Follow sets where registrations are read when a certificate is renewed. It comes before the first call.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -24,6 +25,7 @@ type grant struct {
 	stream.Identity
 	notBefore time.Time // certificates made before are worthless
 	relay     bool      // it is that of a relay
+	via       string    // the relay on whose word it is made; empty: none. What a relay forged goes with it, also if home renewed it
 }
 
 // Enroll makes a certificate for who has a join token, or for who comes with a certificate of the same name that is still good. The second leaves
@@ -33,12 +35,8 @@ func (a *Authority) Enroll(ctx context.Context, r *syncv1.EnrollRequest) (*syncv
 	if s == nil || nodes == nil {
 		return nil, status.Error(codes.Unavailable, "this control plane hasn't read its store yet; try again")
 	}
-	pace := a.renewals
-	if r.GetToken() != "" {
-		pace = a.joins
-	}
-	if !pace.Allow() {
-		return nil, crowded()
+	if err := a.pace.turn(ctx, nodes, r); err != nil {
+		return nil, err
 	}
 	pub, err := keyOf(r.GetCsr())
 	if err != nil {
@@ -48,10 +46,10 @@ func (a *Authority) Enroll(ctx context.Context, r *syncv1.EnrollRequest) (*syncv
 	if r.GetToken() != "" {
 		g, err = a.join(ctx, r)
 	} else {
-		g, err = a.renew(ctx, nodes, r)
+		g, err = a.renew(ctx, s, nodes, r)
 	}
 	if err == nil {
-		err = s.within(g.Identity)
+		err = s.within(g)
 	}
 	if err != nil {
 		return nil, a.explain(ctx, err)
@@ -110,11 +108,13 @@ func crowded() error {
 }
 
 // renew says what the next certificate of a data plane may say: what the one says with which it comes.
-func (a *Authority) renew(ctx context.Context, nodes *Nodes, r *syncv1.EnrollRequest) (grant, error) {
-	node := r.GetNode()
-	cert := verified(ctx)
-	if cert == nil {
-		return grant{}, status.Error(codes.Unauthenticated, "neither a join token nor a certificate came; join with a token: hopgate token create")
+func (a *Authority) renew(ctx context.Context, s *signer, nodes *Nodes, r *syncv1.EnrollRequest) (grant, error) {
+	node, cert := r.GetNode(), verified(ctx)
+	if a.cfg.Now().After(cert.NotAfter) { // since the connection began
+		return grant{}, status.Error(codes.Unauthenticated, "the certificate has ended; join with a token: hopgate token create")
+	}
+	if !s.leads(ctx) { // or an authority of files could never be got rid of
+		return grant{}, status.Error(codes.PermissionDenied, "the certificate isn't of the fleet's own authority, which renews its own alone; join with a token: hopgate token create")
 	}
 	id, ok := stream.Certified(cert)
 	if !ok {
@@ -126,10 +126,11 @@ func (a *Authority) renew(ctx context.Context, nodes *Nodes, r *syncv1.EnrollReq
 	if err := stream.CheckIdentity(id); err != nil {
 		return grant{}, err
 	}
-	if err := errors.Join(stream.Confined(ctx, id), suits(relay(ctx), r)); err != nil {
+	relay := s.relay(ctx)
+	if err := errors.Join(stream.Confined(ctx, id), suits(relay, r)); err != nil {
 		return grant{}, err
 	}
-	return grant{Identity: id, relay: relay(ctx)}, stream.RefusedBy(ctx, nodes.Refused, id.Node)
+	return grant{Identity: id, relay: relay, via: stream.Via(ctx)}, stream.RefusedBy(ctx, nodes.Refused, id.Node)
 }
 
 // verified is the client certificate of a call; nil: none.
@@ -141,14 +142,21 @@ func verified(ctx context.Context) *x509.Certificate {
 	return chains[0][0]
 }
 
-// relay says whether a call comes with the certificate of a relay: one that names it, and that the authority itself signed.
-func relay(ctx context.Context) bool {
-	for _, chain := range stream.Chains(ctx) {
-		if _, node, ok := stream.RelayOf(chain[0]); ok && node != "" && len(chain) == 2 {
-			return true
-		}
-	}
-	return false
+// leads says whether the certificate of a call leads to the fleet's authority.
+func (s *signer) leads(ctx context.Context) bool {
+	return slices.ContainsFunc(stream.Chains(ctx), s.root)
+}
+
+func (s *signer) root(chain []*x509.Certificate) bool {
+	return slices.ContainsFunc(s.authorities, chain[len(chain)-1].Equal)
+}
+
+// relay says whether a call comes with the certificate of a relay: one that names it, and that the fleet's authority itself signed.
+func (s *signer) relay(ctx context.Context) bool {
+	return slices.ContainsFunc(stream.Chains(ctx), func(chain []*x509.Certificate) bool {
+		_, node, ok := stream.RelayOf(chain[0])
+		return ok && node != "" && len(chain) == 2 && s.root(chain)
+	})
 }
 
 // unknown is the one answer to tokens that are none of ours: it doesn't say what is wrong with them.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/controlplane/store"
+	"github.com/hopgate/hopgate/controlplane/stream"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
 
@@ -45,7 +46,24 @@ func refused(m *configv1.Node, node string, cert *x509.Certificate) error {
 	if cert != nil && made(cert).Before(notBefore(m)) {
 		return status.Errorf(codes.PermissionDenied, "the certificate of data plane %q was made before it was readmitted, and is worthless; join with a new token, or make a new certificate", node)
 	}
+	if cert != nil && m.GetToken() != "" {
+		return foreign(m, node, cert)
+	}
 	return nil
+}
+
+// foreign refuses a certificate that says a name which somebody joined with, for another place or, if that is a relay, for a data plane: a
+// relay that gives certificates doesn't know which names others gave.
+func foreign(m *configv1.Node, node string, cert *x509.Certificate) error {
+	id, ok := stream.Certified(cert)
+	if !ok || id.Node != node {
+		return nil // a relay's authority
+	}
+	if _, _, relay := stream.RelayOf(cert); id.Region == m.GetRegion() && id.Group == m.GetGroup() && (relay || !m.GetRelay()) {
+		return nil
+	}
+	return status.Errorf(codes.PermissionDenied, "the name %q belongs to another that joined for region %q, group %q; give this one another with --node, or free the name: hopgate node revoke %s --readmit",
+		node, m.GetRegion(), m.GetGroup(), node)
 }
 
 func revoked(node string) error {

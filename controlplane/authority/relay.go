@@ -72,8 +72,12 @@ func suits(relay bool, r *syncv1.EnrollRequest) error {
 	return nil
 }
 
-// within refuses to sign for another region than a relay's own.
-func (s *signer) within(id stream.Identity) error {
+// within refuses to sign for another region than a relay's own, and at a relay for relays: what such a one would sign is worthless.
+func (s *signer) within(g grant) error {
+	id := g.Identity
+	if s.region != "" && g.relay {
+		return status.Errorf(codes.PermissionDenied, "this is the relay of region %q; a relay renews its certificates at home", s.region)
+	}
 	if s.region == "" || s.region == id.Region {
 		return nil
 	}

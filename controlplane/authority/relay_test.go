@@ -174,3 +174,27 @@ func TestARelayRenewsItsCertificatesAndLosesAllWhenItIsRevoked(t *testing.T) {
 		t.Errorf("signed by a relay that is revoked: %v", err)
 	}
 }
+
+func TestWhatHomeRenewedOnARelaysWordGoesWithTheRelay(t *testing.T) {
+	r := newRig(t)
+	home := r.serve(r.open())
+	eu := r.region(home, "eu")
+	n := r.caller()
+	if _, err := n.enroll(eu.at, &syncv1.EnrollRequest{Token: eu.issue("eu").Reveal(), Node: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.clock.move(time.Hour)
+		if res, err := n.enroll(home, &syncv1.EnrollRequest{Node: "n1"}); err != nil || len(res.GetChain()) != 1 {
+			t.Fatalf("%v %v", res, err)
+		}
+	}
+	kept := n.cert
+	for name, registration := range map[string]*configv1.Node{"revoked": {Name: "relay-eu", Revoked: true}, "readmitted": {Name: "relay-eu", NotBefore: timestamppb.New(r.clock.now().Add(time.Minute))}} {
+		r.put(authority.KindNode, "relay-eu", registration)
+		n.cert = kept
+		if _, err := n.enroll(home, &syncv1.EnrollRequest{Node: "n1"}); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "relay-eu") && name == "revoked" {
+			t.Errorf("the relay is %s: %v", name, err)
+		}
+	}
+}

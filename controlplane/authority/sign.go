@@ -67,6 +67,9 @@ func (s *signer) node(pub crypto.PublicKey, g grant, now time.Time) ([]byte, err
 	if g.relay {
 		t.URIs = append(t.URIs, relayURI(id))
 	}
+	if g.via != "" {
+		t.URIs = append(t.URIs, &url.URL{Scheme: "spiffe", Host: "hopgate", Path: path.Join("/via", id.Region, g.via)})
+	}
 	return x509.CreateCertificate(rand.Reader, t, s.issuer, pub, s.key)
 }
 

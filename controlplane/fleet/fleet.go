@@ -77,8 +77,6 @@ type Ledger struct {
 	upstreams int                    // entries over all nodes; guarded by mu
 	listeners map[*listener]struct{} // guarded by mu
 	rolling   *rolling               // guarded by mu; nil: nobody asks about a rollout
-
-	stirred chan struct{} // one slot
 }
 
 // New returns an empty ledger.
@@ -95,7 +93,6 @@ func New(cfg Config) (*Ledger, error) {
 		refusing:  map[*node]struct{}{},
 		waiters:   map[*waiter]struct{}{},
 		listeners: map[*listener]struct{}{},
-		stirred:   make(chan struct{}, 1),
 	}
 	return l, l.register()
 }

@@ -64,7 +64,6 @@ func (l *Ledger) Join(j Joined) *Member {
 	n.term++
 	l.trust(n, nil)
 	l.tell(n)
-	l.stir()
 	return &Member{ledger: l, node: n, term: n.term}
 }
 
@@ -111,7 +110,6 @@ func (m *Member) Refused(v *view.View, reason string, suspect bool) {
 		}
 		l.trust(n, &refusal{epoch: v.Epoch, revision: v.Revision, text: clip(reason, mostText), since: time.Now()})
 		l.wake()
-		l.stir()
 		l.observe(n, v)
 	})
 }
@@ -129,9 +127,6 @@ func (m *Member) Health(h *syncv1.Health) {
 		l.noteUpstreams(n, h.GetUpstreams())
 		l.noteCalls(n, h.GetCalls())
 		n.heard = time.Now()
-		if n.relay || n.draining {
-			l.stir()
-		}
 	})
 }
 
@@ -156,7 +151,6 @@ func (m *Member) Leave() {
 		n.gone = l.gone.PushBack(n)
 		l.forget()
 		l.wake()
-		l.stir()
 	})
 }
 
@@ -167,7 +161,6 @@ func (l *Ledger) arrive(n *node, v *view.View) {
 	}
 	l.stand(n, position{epoch: v.Epoch, revision: v.Revision, set: v.Set})
 	l.wake()
-	l.stir()
 }
 
 // trust sets or clears (nil) a node's refusal of a whole update; mu is held.

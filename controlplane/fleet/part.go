@@ -12,8 +12,6 @@ const (
 	watched = time.Minute
 	// settles is how long a relay's count of those behind it may lag after it came to another set.
 	settles = 500 * time.Millisecond
-	// clocksAgree is by how much the clock of who admits a step may differ from ours before we go by ours.
-	clocksAgree = 2 * time.Second
 )
 
 // rolling is the rollout that somebody asks about.
@@ -94,8 +92,8 @@ func (r *rolling) admitted(step int) time.Time {
 	switch {
 	case told.After(heard):
 		return heard
-	case heard.After(r.began) && heard.Sub(told) > clocksAgree: // else it may well have been before we came
-		return heard.Add(-clocksAgree)
+	case heard.After(r.began) && heard.Sub(told) > rollout.ClocksAgree: // else it may well have been before we came
+		return heard.Add(-rollout.ClocksAgree)
 	}
 	return told
 }
@@ -143,30 +141,10 @@ func (l *Ledger) noteCalls(n *node, calls []*syncv1.ServerCalls) {
 	if step := int(l.rolling.state.Body.GetStep()); p.callsStep != step {
 		p.callsStep, p.calls = step, rollout.Calls{}
 	}
-	var failed int64
 	for _, c := range calls[:min(len(calls), mostUpstreams)] {
 		if _, ok := l.rolling.servers[c.GetServer()]; ok || l.rolling.servers == nil {
 			p.calls.Calls += max(c.GetCalls(), 0)
-			failed += min(max(c.GetFailed(), 0), max(c.GetCalls(), 0))
+			p.calls.Failed += min(max(c.GetFailed(), 0), max(c.GetCalls(), 0))
 		}
-	}
-	p.calls.Failed += failed
-	if failed > 0 {
-		l.stir()
-	}
-}
-
-// Stirred gets a value when a data plane came, went, answered, or told of failed calls since the last value was taken. It is still unless the
-// last call of Report was about an active rollout. One goroutine may listen.
-func (l *Ledger) Stirred() <-chan struct{} { return l.stirred }
-
-// stir says that something happened; mu is held.
-func (l *Ledger) stir() {
-	if l.rolling == nil {
-		return
-	}
-	select {
-	case l.stirred <- struct{}{}:
-	default:
 	}
 }

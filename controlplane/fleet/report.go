@@ -3,9 +3,7 @@ package fleet
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -204,32 +202,16 @@ func (w *walk) report() rollout.Report {
 	return out
 }
 
-// belows returns the highest hash that each step of a canary admits: of those admitted, and of shares. A number of data planes admits none before
-// it is known which.
+// belows returns the highest hash that each step of a canary admits; nil: it is none.
 func belows(s *rollout.State) []uint64 {
 	if s.Body.GetPlan().GetStrategy() != rollout.Canary {
 		return nil
 	}
 	out := make([]uint64, len(s.Body.GetSteps()))
-	for i, step := range s.Body.GetSteps() {
-		if i < int(s.Body.GetStep()) {
-			out[i] = s.Body.GetThreshold()
-		} else if share, err := strconv.ParseFloat(strings.TrimSuffix(step.GetName(), "%"), 64); err == nil && strings.HasSuffix(step.GetName(), "%") {
-			out[i] = max(shareOf(share/100), s.Body.GetThreshold())
-		}
-		if i == len(out)-1 {
-			out[i] = math.MaxUint64
-		}
+	for i := range out {
+		out[i] = s.Reach(i + 1)
 	}
 	return out
-}
-
-// shareOf returns the highest of a share of all hashes.
-func shareOf(share float64) uint64 {
-	if share >= 1 {
-		return math.MaxUint64
-	}
-	return uint64(max(share, 0) * (1 << 64))
 }
 
 // moment is a time as it is told: the same one to everybody.

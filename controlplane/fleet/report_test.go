@@ -419,44 +419,6 @@ func TestAReportIsBounded(t *testing.T) {
 	}
 }
 
-func TestStirsAreToldOnlyWhileARolloutIsAskedAbout(t *testing.T) {
-	s := newStage(t, byRegions("us"))
-	stirred := func() bool {
-		select {
-		case <-s.Stirred():
-			return true
-		default:
-			return false
-		}
-	}
-	m := s.at("n", "us")
-	if stirred() {
-		t.Error("stirred although nobody asks")
-	}
-	s.report()
-	for what, do := range map[string]func(){
-		"a node comes": func() { s.come("another", "us", "x") },
-		"an answer":    func() { m.Applied(s.after, &syncv1.Ack{}, true) },
-		"a refusal":    func() { m.Refused(s.after, "no", false) },
-		"failed calls": func() { m.Health(&syncv1.Health{Calls: []*syncv1.ServerCalls{{Server: "a", Calls: 2, Failed: 1}}}) },
-	} {
-		if do(); !stirred() || stirred() {
-			t.Errorf("%s: not told once", what)
-		}
-	}
-	m.Health(&syncv1.Health{Calls: []*syncv1.ServerCalls{{Server: "a", Calls: 2}}})
-	if stirred() {
-		t.Error("stirred by a report without failures")
-	}
-	if m.Leave(); !stirred() {
-		t.Error("not told that a node went")
-	}
-	s.Report(nil, nil, time.Now())
-	if s.come("n", "us", "y"); stirred() {
-		t.Error("stirred after nobody asked any more")
-	}
-}
-
 func TestStagedDeliveryCountsThoseWithoutTheChangeAsPending(t *testing.T) {
 	s := newStage(t, byRegions("us", "eu"))
 	keys := []confset.Key{keyA}

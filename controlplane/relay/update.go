@@ -20,27 +20,15 @@ func leadsTo(u *update.Update, held *confset.Set) (*version, error) {
 	return v, nil
 }
 
-// Removals above this count and this share of what is held, both, are refused in a whole set of another epoch, and so are those that leave no
-// server.
-const guardCount, guardShare = 10, 0.2
-
 // suspicious says why a whole set isn't taken; empty: it is.
 func suspicious(held, next *version, full bool) string {
 	if !full || held == nil || held.epoch == next.epoch {
 		return ""
 	}
-	gone, all := len(confset.Diff(held.set, next.set).Removals), held.set.Len()
-	many := gone > guardCount && float64(gone) > guardShare*float64(all)
-	if !many && (!hasServer(held.set) || hasServer(next.set)) {
+	d := confset.Diff(held.set, next.set)
+	if !update.Suspicious(held.set, d) {
 		return ""
 	}
 	return fmt.Sprintf("held: the store was made anew or restored (epoch %.40s, before %.40s) and its config lacks %d of the %d objects that this relay holds; if that is meant, stop the relay, remove its copy and start it again",
-		next.epoch, held.epoch, gone, all)
-}
-
-func hasServer(set *confset.Set) bool {
-	for range set.Kind("server") {
-		return true
-	}
-	return false
+		next.epoch, held.epoch, len(d.Removals), held.set.Len())
 }

@@ -152,7 +152,7 @@ func (l *Leader) tidy(ctx context.Context, all []*State, fence store.Fence, now 
 		w.Expect = append(w.Expect, store.Precondition{Key: h.Object.Key, Revision: h.Revision})
 		w.Record.Objects = append(w.Record.Objects, store.Changed{Kind: Kind, Name: h.Object.Key.Name, UID: h.Object.UID, Before: h.Object.Hash.String()})
 	}
-	w.Record.ID, w.Record.Time, w.Record.Author = newID(now, newest), now, author
+	w.Record.ID, w.Record.Time, w.Record.Author = store.NextID(now, newest), now, author
 	w.Record.Message = fmt.Sprintf("forgot %d rollouts that ended", len(old))
 	if err := commitSurely(ctx, l.c.Store, w); err != nil {
 		return again, fmt.Errorf("forget rollouts that ended: %w", err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -224,34 +223,4 @@ func (l *Leader) failed(ctx context.Context, err error) bool {
 		l.c.Log.WarnContext(ctx, "rollout can't go on", "error", err)
 	}
 	return true
-}
-
-// meet keeps our note among those of the others.
-func (l *Leader) meet(ctx context.Context) {
-	const least, most = 100 * time.Millisecond, 5 * time.Second
-	last, pause := "", least
-	for {
-		began := l.c.Now()
-		err := l.c.Store.Meet(ctx, store.Meeting{Name: l.c.Replica, Note: l.note, Turned: l.turned, Heard: l.hear})
-		l.hear(nil)
-		if ctx.Err() != nil {
-			return
-		}
-		l.doubt()
-		if err != nil && err.Error() != last {
-			last = err.Error()
-			l.c.Log.WarnContext(ctx, "control planes can't meet", "error", err)
-		}
-		if l.c.Now().Sub(began) > most {
-			pause = least
-		}
-		t := time.NewTimer(pause + rand.N(pause))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
-		}
-		pause = min(2*pause, most)
-	}
 }

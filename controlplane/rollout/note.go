@@ -1,13 +1,45 @@
 package rollout
 
 import (
+	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
+
+// meet keeps our note among those of the others.
+func (l *Leader) meet(ctx context.Context) {
+	const least, most = 100 * time.Millisecond, 5 * time.Second
+	last, pause := "", least
+	for {
+		began := l.c.Now()
+		err := l.c.Store.Meet(ctx, store.Meeting{Name: l.c.Replica, Note: l.note, Turned: l.turned, Heard: l.hear})
+		l.hear(nil)
+		if ctx.Err() != nil {
+			return
+		}
+		l.doubt()
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			l.c.Log.WarnContext(ctx, "control planes can't meet", "error", err)
+		}
+		if l.c.Now().Sub(began) > most {
+			pause = least
+		}
+		t := time.NewTimer(pause + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		pause = min(2*pause, most)
+	}
+}
 
 // hear takes in all notes. When one is gone, its data planes may be on their way to us.
 func (l *Leader) hear(notes []store.Note) {
@@ -148,25 +180,21 @@ func (l *Leader) mine() Report {
 
 // Missed are the data planes that other control planes miss: what Config.Report looks for among its own.
 func (l *Leader) Missed() []Finding {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var out []Finding
-	for _, n := range l.notes {
-		if !n.own {
-			out = append(out, n.report.Missing...)
-		}
-	}
-	return out
+	return l.others(func(r *Report) []Finding { return r.Missing })
 }
 
 // Elsewhere are the data planes that some control plane missed and that are connected to another one than ours.
 func (l *Leader) Elsewhere() []Finding {
+	return l.others(func(r *Report) []Finding { return r.Here })
+}
+
+// others is what the other control planes found.
+func (l *Leader) others(found func(*Report) []Finding) (out []Finding) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []Finding
-	for _, n := range l.notes {
-		if !n.own {
-			out = append(out, n.report.Here...)
+	for i := range l.notes {
+		if !l.notes[i].own {
+			out = append(out, found(&l.notes[i].report)...)
 		}
 	}
 	return out

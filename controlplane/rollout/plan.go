@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -38,7 +39,7 @@ const (
 // change is immediate. Without violations the plan of a canary or of regions has all steps, the last of which admits everybody.
 func Plan(p *adminv1.RolloutPlan) (*adminv1.RolloutPlan, rules.Violations) {
 	out := &adminv1.RolloutPlan{
-		Strategy: p.GetStrategy(), Steps: slices.Clone(p.GetSteps()), Bake: or(p.GetBake(), defaultBake), ErrorMargin: or(p.GetErrorMargin(), defaultMore),
+		Strategy: p.GetStrategy(), Steps: slices.Clone(p.GetSteps()), Bake: cmp.Or(p.GetBake(), defaultBake), ErrorMargin: cmp.Or(p.GetErrorMargin(), defaultMore),
 	}
 	var vs rules.Violations
 	switch out.GetStrategy() {
@@ -56,13 +57,6 @@ func Plan(p *adminv1.RolloutPlan) (*adminv1.RolloutPlan, rules.Violations) {
 	}
 	vs = append(vs, checkBake(p.GetBake())...)
 	return out, append(vs, checkMargin(p.GetErrorMargin())...)
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 func unknownStrategy(word string) rules.Violation {
@@ -217,7 +211,7 @@ func checkMargin(s string) rules.Violations {
 
 // bake is how long each step has to serve; a plan without it was never checked, and gets the default.
 func (s *State) bake() time.Duration {
-	d, err := rules.Duration(or(s.Body.GetPlan().GetBake(), defaultBake))
+	d, err := rules.Duration(cmp.Or(s.Body.GetPlan().GetBake(), defaultBake))
 	if err != nil {
 		return mostBake
 	}
@@ -226,7 +220,7 @@ func (s *State) bake() time.Duration {
 
 // margin is by how much the share of failed calls may be higher with the change than without; 1 or more: by any.
 func (s *State) margin() float64 {
-	share, ok := percent(or(s.Body.GetPlan().GetErrorMargin(), defaultMore))
+	share, ok := percent(cmp.Or(s.Body.GetPlan().GetErrorMargin(), defaultMore))
 	if !ok {
 		return math.Inf(1)
 	}

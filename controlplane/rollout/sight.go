@@ -6,8 +6,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// clocksAgree is by how much clocks of control planes may differ before a time that another one wrote isn't taken as it stands.
-const clocksAgree = 2 * time.Second
+// ClocksAgree is by how much clocks of control planes may differ before a time that another one wrote isn't taken as it stands.
+const ClocksAgree = 2 * time.Second
 
 // sights is when, by our own clock, we saw the times appear that a rollout waits from. Another control plane may have written them, whose clock is
 // minutes off: what we saw ourselves counts. What stood there when we began is taken as it stands, but never to be in the future.
@@ -61,7 +61,7 @@ func (x *sights) local(s *State) *State {
 	}
 	apart, times := [3]bool{}, s.times()
 	for i, at := range x.at {
-		apart[i] = times[i].IsValid() && at.stored.Equal(times[i].AsTime()) && at.seen.Sub(at.stored).Abs() > clocksAgree
+		apart[i] = times[i].IsValid() && at.stored.Equal(times[i].AsTime()) && at.seen.Sub(at.stored).Abs() > ClocksAgree
 	}
 	if apart == [3]bool{} {
 		return s

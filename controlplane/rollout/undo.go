@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -78,16 +77,7 @@ func stored(ctx context.Context, st store.Store, s *State) (store.Head, error) {
 
 // record of a change that a rollout makes: in the trace of the staged one, with an id above all that touched the rollout.
 func (s *State) record(now time.Time, newest string) store.ChangeRecord {
-	return store.ChangeRecord{ID: newID(now, max(newest, s.Body.GetChange())), Time: now, Author: author, Traceparent: s.Body.GetTraceparent()}
-}
-
-// newID makes a change id that sorts behind another one, also when the clock is behind.
-func newID(now time.Time, newest string) string {
-	ms := ulid.Timestamp(now)
-	if id, err := ulid.ParseStrict(newest); err == nil {
-		ms = max(ms, id.Time()+1)
-	}
-	return ulid.MustNew(ms, ulid.DefaultEntropy()).String()
+	return store.ChangeRecord{ID: store.NextID(now, max(newest, s.Body.GetChange())), Time: now, Author: author, Traceparent: s.Body.GetTraceparent()}
 }
 
 // turn is one object that goes back to what it was.

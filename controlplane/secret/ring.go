@@ -16,6 +16,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
+// SessionRing is the purpose of the one ring that there is: it seals what data planes hand to clients of MCP.
+const SessionRing = "session"
+
 // KindRing is the kind of sealing rings, whose bodies are stored sealed.
 const KindRing = "sealingring"
 

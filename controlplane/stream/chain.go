@@ -13,9 +13,14 @@ import (
 
 // RelayOf is which relay a certificate belongs to: its URI SAN is spiffe://<domain>/relay/<region>/<node>. That of an authority confines what
 // it signs to the region. ok is false without such a SAN; one that is malformed names no region, and confines to nothing.
-func RelayOf(cert *x509.Certificate) (region, node string, ok bool) {
+func RelayOf(cert *x509.Certificate) (region, node string, ok bool) { return named(cert, "/relay/") }
+
+// viaOf is the relay on whose word home signed a certificate: its URI SAN is spiffe://<domain>/via/<region>/<relay>. Else like RelayOf.
+func viaOf(cert *x509.Certificate) (region, relay string, ok bool) { return named(cert, "/via/") }
+
+func named(cert *x509.Certificate, prefix string) (region, node string, ok bool) {
 	for _, u := range cert.URIs {
-		path, found := strings.CutPrefix(u.Path, "/relay/")
+		path, found := strings.CutPrefix(u.Path, prefix)
 		if u.Scheme != "spiffe" || !found {
 			continue
 		}
@@ -40,20 +45,31 @@ func Chains(ctx context.Context) [][]*x509.Certificate {
 	return info.State.VerifiedChains
 }
 
-// relays calls each authority of a relay that a call's certificate comes from, until one answers with an error.
-func relays(ctx context.Context, each func(region, node string, ca *x509.Certificate) error) error {
+// relays calls each relay that a call's certificate comes from, until one answers with an error: with the relay's authority, or with the
+// certificate itself if home signed that on the relay's word.
+func relays(ctx context.Context, each func(region, node string, cert *x509.Certificate) error) error {
 	for _, chain := range Chains(ctx) {
-		for _, ca := range chain[1:] {
-			region, node, ok := RelayOf(ca)
+		for i, cert := range chain {
+			of := RelayOf
+			if i == 0 {
+				of = viaOf
+			}
+			region, node, ok := of(cert)
 			if !ok {
 				continue
 			}
-			if err := each(region, node, ca); err != nil {
+			if err := each(region, node, cert); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// Via is the relay on whose word alone a call's certificate stands; empty: none.
+func Via(ctx context.Context) (relay string) {
+	_ = relays(ctx, func(_, node string, _ *x509.Certificate) error { relay = node; return errCut })
+	return relay
 }
 
 // Confined returns why a certificate doesn't prove an identity although its chain is good: a relay signs for its own region alone.
@@ -67,7 +83,7 @@ func Confined(ctx context.Context, id Identity) error {
 	})
 }
 
-// RefusedBy says why a data plane is shut out, by its own registration or by that of a relay that signed its certificate; nil: it isn't.
+// RefusedBy says why a data plane is shut out, by its own registration or by that of a relay that its certificate comes from; nil: it isn't.
 func RefusedBy(ctx context.Context, refused Refused, node string) error {
 	if err := refused(node, certificate(ctx)); err != nil {
 		return err

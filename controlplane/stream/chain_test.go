@@ -54,6 +54,16 @@ func TestARelayVouchesForItsRegionAlone(t *testing.T) {
 	}
 }
 
+func TestWhoJoinedAtARelayIsNoRelay(t *testing.T) {
+	hello := &syncv1.Hello{Node: "n1", Region: "eu", Relay: true}
+	if _, err := stream.FromCertificate(chain(t, "spiffe://hopgate/dp/eu/n1", "spiffe://hopgate/relay/eu/r", ""), hello); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("signed by a relay: %v", err)
+	}
+	if _, err := stream.FromCertificate(chain(t, "spiffe://hopgate/dp/eu/n1", ""), hello); err != nil {
+		t.Errorf("signed at home: %v", err)
+	}
+}
+
 func TestARelayThatIsShutOutTakesWhatItSignedAlong(t *testing.T) {
 	refused := func(node string, _ *x509.Certificate) error {
 		if node == "r" {

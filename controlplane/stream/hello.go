@@ -53,7 +53,12 @@ func FromCertificate(ctx context.Context, h *syncv1.Hello) (Identity, error) {
 		return Identity{}, status.Errorf(codes.PermissionDenied, "the hello says node %q in region %q, group %q, the certificate says node %q in region %q, group %q; make them agree",
 			said.Node, said.Region, said.Group, id.Node, id.Region, id.Group)
 	}
-	return id, Confined(ctx, id)
+	if err := Confined(ctx, id); err != nil || !h.GetRelay() {
+		return id, err
+	}
+	return id, relays(ctx, func(_, node string, _ *x509.Certificate) error {
+		return status.Errorf(codes.PermissionDenied, "the hello says that this is a relay, and the certificate is signed by relay %q; a relay's own is signed at home", node)
+	})
 }
 
 func certified(cert *x509.Certificate) (Identity, bool) {

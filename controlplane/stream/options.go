@@ -13,6 +13,9 @@ import (
 const (
 	window      = 1 << 20
 	mostReceive = 1 << 20
+	mostStreams = 16 // of one connection; a data plane has one
+	// connectTime is how long a connection may take to be set up: the wait for its handshake, and that.
+	connectTime = 20 * time.Second
 )
 
 // probe is after which silence of a connection gRPC asks whether anybody is there. It is long, since a timer for each of ten thousand connections is
@@ -32,6 +35,8 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(0),        // TLS has a buffer of its own
 		grpc.WriteBufferSize(4 << 10), // all streams hold one at once while a change leaves
 		grpc.MaxRecvMsgSize(mostReceive),
+		grpc.MaxConcurrentStreams(mostStreams),
+		grpc.ConnectionTimeout(connectTime),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: probe, Timeout: 10 * time.Second,
 			MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: 10 * time.Second,

@@ -1,8 +1,9 @@
 // Package stream brings views to data planes: one sync session per data plane over one gRPC stream.
 //
-// It promises that Welcome comes first and always, that a data plane which holds the view already gets nothing more, that one which holds
-// a known set, or that of a revision this replica remembers the way from, gets a delta and any other one the whole set, that an update is sent only after the one before was answered (whatever came
-// meanwhile is merged: the newest view wins), and that memory is bounded by streams, not by the rate of changes.
+// It promises that Welcome comes first and always, that a data plane which holds the view already gets nothing more, that one which holds a
+// known set, or that of a revision this replica remembers the way from, gets a delta and any other one the whole set, that an update is sent
+// only after the one before was answered (whatever came meanwhile is merged: the newest view wins), and that memory is bounded by streams,
+// not by the rate of changes.
 // It refuses streams without a valid hello, more new streams a second than it can serve, and data planes that stop reading or answering:
 // those streams are closed with a reason, and a new one starts from the digest it says. It never sends an older revision within an epoch
 // than the data plane already has: a replica that lags behind waits until it has caught up.

@@ -10,17 +10,8 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 )
 
-const (
-	// Removals that no change names are held above this count and this share of the config, both.
-	guardCount, guardShare = 10, 0.2
-	// recordPage and recordPages bound the search for changes that name removals.
-	recordPage, recordPages = 200, 100
-)
-
-// guarded says whether so many unnamed removals need a human.
-func guarded(unnamed, all int) bool {
-	return unnamed > guardCount && float64(unnamed) > guardShare*float64(all)
-}
+// recordPage and recordPages bound the search for changes that name removals.
+const recordPage, recordPages = 200, 100
 
 // heldMark ends the epoch of a view that has more than the store.
 const heldMark = "~held"
@@ -56,7 +47,7 @@ func addSaid(to map[confset.Key]struct{}, c *store.ChangeRecord) {
 // saidSince returns the removals named by the changes that this replica hasn't seen. It asks the store only when there are so many removals
 // that it matters; when the store doesn't tell, nothing is named.
 func (v *Views) saidSince(ctx context.Context, gone []confset.Key, old *Snapshot) map[confset.Key]struct{} {
-	if !guarded(len(gone), old.pushed()) {
+	if !confset.Much(len(gone), old.pushed()) {
 		return nil
 	}
 	named, last := map[confset.Key]struct{}{}, v.lastChange()
@@ -96,7 +87,7 @@ func (v *Views) guard(gone []confset.Key, named map[confset.Key]struct{}, all in
 			hold = append(hold, key)
 		}
 	}
-	if !guarded(len(hold), all) {
+	if !confset.Much(len(hold), all) {
 		return gone
 	}
 	for _, key := range hold {

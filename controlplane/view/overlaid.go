@@ -16,7 +16,7 @@ const kindOverlay = overlay.Kind
 
 // mergeLevel is the feature level from which data planes merge overlays. Who can't doesn't get an object that one changes, since it would serve
 // it without what the overlay restricts.
-const mergeLevel = 3
+var mergeLevel = rules.Level(overlay.Kind, nil)
 
 // overlaid is what an overlay means for views.
 type overlaid struct {

@@ -11,8 +11,8 @@ const levels = rules.MostLevel
 
 // Scope says which view a data plane gets.
 type Scope struct {
-	// Region and Group are where it stands. The region selects secrets: those that a server with an endpoint for it needs. Group selects
-	// nothing today.
+	// Region and Group are where it stands. The region selects secrets: those that a server with an endpoint for it needs. The group selects
+	// nothing, since overlays are merged by data planes; it is part of what they have in common (Crowd).
 	Region, Group string
 	// FeatureLevel is the highest level of config features it understands. Objects that need a higher one are withheld, so that a data plane
 	// never serves an object without a restriction it can't read: it loses what it had of it.

@@ -41,7 +41,7 @@ type Config struct {
 	Debounce time.Duration
 	// MostDelay bounds the wait of a change in a burst without pauses. Default 500 ms.
 	MostDelay time.Duration
-	// Backoff is the longest wait between two attempts at a store that is unavailable. Default 1 s.
+	// Backoff is the longest wait between two attempts at a store that is unavailable. Default 500 ms.
 	Backoff time.Duration
 	// Registerer gets the metrics; nil: none.
 	Registerer prometheus.Registerer
@@ -62,7 +62,7 @@ func (c *Config) fill() error {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.Debounce, 50 * time.Millisecond}, {&c.MostDelay, 500 * time.Millisecond}, {&c.Backoff, time.Second}} {
+	}{{&c.Debounce, 50 * time.Millisecond}, {&c.MostDelay, 500 * time.Millisecond}, {&c.Backoff, 500 * time.Millisecond}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}

@@ -54,11 +54,6 @@ func pinned(pin [sha256.Size]byte, host string, now func() time.Time) *tls.Confi
 		VerifyConnection: func(s tls.ConnectionState) error { return verify(s.PeerCertificates, pin, host, now()) }}
 }
 
-func relayed(chain []*x509.Certificate) bool {
-	_, ok := relayOf(chain[1])
-	return ok
-}
-
 func verify(shown []*x509.Certificate, pin [sha256.Size]byte, host string, now time.Time) error {
 	if len(shown) == 0 {
 		return errOtherAuthority
@@ -79,7 +74,7 @@ func verify(shown []*x509.Certificate, pin [sha256.Size]byte, host string, now t
 	leaf := shown[0]
 	chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	// A relay's authority is good for who pins that one: a token of the fleet isn't for relays to read.
-	if errors.As(err, new(x509.UnknownAuthorityError)) || len(chains) > 0 && len(chains[0]) > 2 && relayed(chains[0]) {
+	if errors.As(err, new(x509.UnknownAuthorityError)) || relayed(chains) {
 		return errOtherAuthority
 	}
 	if err != nil {

@@ -3,7 +3,8 @@
 // It promises that a restart needs no token, that a certificate is renewed at two thirds of its life, tried again until that succeeds, and that
 // key, certificate and authorities are in one file of mode 0600 which is there as a whole or not at all. Nothing that happens here stops traffic:
 // without a good certificate no updates come, and that is all. It refuses control planes whose certificate doesn't lead to the authority that
-// the token names, before anything is sent to them, and state of another data plane. The token is in no log and in no file.
+// the token names, before anything is sent to them, certificates that lead elsewhere or stand for another place than the ones before, and state
+// of another data plane. Whom to trust only home may change, never a relay. The token is in no log and in no file.
 package enroll
 
 import (
@@ -131,49 +132,6 @@ func (e *Enroller) TLS() *tls.Config {
 		Certificates: []tls.Certificate{{Certificate: id.chain, PrivateKey: id.key, Leaf: id.leaf}}}
 }
 
-// Run renews the certificate until ctx ends; then it returns nil. Start comes first. Connections that are open stay.
-func (e *Enroller) Run(ctx context.Context) error {
-	pause := e.untilDue()
-	for failed := time.Duration(0); ; {
-		if sleep(ctx, pause) != nil {
-			return nil //nolint:nilerr // told to stop
-		}
-		err := e.renew(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // told to stop
-		case err == nil:
-			failed, pause = 0, e.untilDue()
-			continue
-		}
-		failed = longer(failed)
-		if pause = failed; final(err) || e.ended() && e.cfg.Token.Zero() {
-			pause = endedPause/2 + rand.N(endedPause/2)
-		}
-		e.cfg.Log.WarnContext(ctx, "the certificate can't be renewed; updates end with it, traffic doesn't", "error", err, "ends", e.Expires(), "wait", pause.Round(time.Millisecond))
-	}
-}
-
-// untilDue is how long to wait until two thirds of the certificate's life are over, or up to a twentieth of it earlier.
-func (e *Enroller) untilDue() time.Duration {
-	leaf := e.current.Load().leaf
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	return leaf.NotBefore.Add(life*2/3 - rand.N(life/20+1)).Sub(e.cfg.Now())
-}
-
-func (e *Enroller) ended() bool { return !e.cfg.Now().Before(e.Expires()) }
-
-// renew gets the next certificate; one that has ended proves nothing, so it takes the token again.
-func (e *Enroller) renew(ctx context.Context) error {
-	switch {
-	case !e.ended():
-		return e.enroll(ctx, false)
-	case e.cfg.Token.Zero():
-		return errors.New("it has ended; start this data plane with a new join token: hopgate token create")
-	}
-	return e.enroll(ctx, true)
-}
-
 // enroll asks control planes in turn until one gives a certificate or refuses for good.
 func (e *Enroller) enroll(ctx context.Context, join bool) error {
 	k, csr, err := request(e.cfg.Node, nil)
@@ -188,12 +146,13 @@ func (e *Enroller) enroll(ctx context.Context, join bool) error {
 	var errs []error
 	for _, address := range e.cfg.Addresses {
 		cfg := pinned(e.cfg.Token.Pin, hostOf(address), e.cfg.Now)
+		relay := &atomic.Bool{}
 		if r.Token = e.cfg.Token.Reveal(); !join {
-			r.Token, cfg = "", e.TLS()
+			r.Token, cfg = "", noting(e.TLS(), relay)
 		}
 		res, err := e.ask(ctx, address, cfg, r)
 		if err == nil {
-			return e.take(k, ca, res, join)
+			return e.take(k, ca, res, join, relay.Load())
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", address, err))
 		if final(err) {
@@ -210,13 +169,19 @@ func (e *Enroller) ask(ctx context.Context, address string, cfg *tls.Config, r *
 }
 
 // take checks, stores and uses what a control plane gave.
-func (e *Enroller) take(k, ca key, res *syncv1.EnrollResponse, join bool) error {
+func (e *Enroller) take(k, ca key, res *syncv1.EnrollResponse, join, relay bool) error {
 	id, err := answered(k, res)
 	if err == nil && id.node != e.cfg.Node {
 		err = fmt.Errorf("the certificate that came is for %q", id.node)
 	}
 	if err == nil && join && !id.trusts(e.cfg.Token.Pin) {
 		err = errors.New("the authorities that came don't have the one of the token among them")
+	}
+	if err == nil && !join {
+		err = id.succeeds(e.current.Load(), relay)
+	}
+	if err == nil {
+		err = id.proven()
 	}
 	if err == nil {
 		err = id.empowered(ca, res.GetAuthority())

@@ -2,7 +2,8 @@
 // and relays.
 //
 // It promises that what it hands out is whole, that every body is what its hash says, and that the set an update leads to is what its digest says. It
-// refuses parts of two updates mixed, and more bytes than the follower wants to hold.
+// refuses parts of two updates mixed, and more bytes than the follower wants to hold. Suspicious tells alike everywhere when a store
+// may have lost its content.
 package update
 
 import (

@@ -122,23 +122,26 @@ func (p *proxy) readiness() (readiness, error) {
 func (p *proxy) provenGood(t *testing.T) {
 	t.Helper()
 	applied := time.Now()
-	eventually(t, time.Minute, "the config is marked good", func() error {
-		last := applied
-		err := filepath.WalkDir(p.State, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			info, err := d.Info()
-			if err == nil && info.ModTime().After(last) {
-				last = info.ModTime()
-			}
+	eventually(t, time.Minute, "the config is marked good", func() error { return p.wroteLater(applied) })
+}
+
+// wroteLater fails unless the data plane last wrote to disk 20 s or more after a change: then that has served long enough.
+func (p *proxy) wroteLater(applied time.Time) error {
+	last := applied
+	err := filepath.WalkDir(p.State, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
-		})
-		if err == nil && last.Sub(applied) < 20*time.Second {
-			err = fmt.Errorf("last written %s after the change", last.Sub(applied))
+		}
+		info, err := d.Info()
+		if err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
 		}
 		return err
 	})
+	if err == nil && last.Sub(applied) < 20*time.Second {
+		err = fmt.Errorf("%s: last written %s after the change", p.Name, last.Sub(applied))
+	}
+	return err
 }
 
 func staleness(t *testing.T, p *proxy, want bool) {

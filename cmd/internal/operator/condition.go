@@ -10,6 +10,33 @@ import (
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
+// PrintFleet writes the fleet as a table, and below it what relays pass on, and everything that a data plane refused or warned about.
+func PrintFleet(w io.Writer, fleet *adminv1.ListNodesResponse) error {
+	fmt.Fprintf(w, "desired revision %d, %d data planes\n", fleet.GetRevision(), len(fleet.GetNodes()))
+	if len(fleet.GetNodes()) == 0 {
+		return nil
+	}
+	if err := printTable(w, NodeHead, messages(fleet.GetNodes())); err != nil {
+		return err
+	}
+	for _, n := range fleet.GetNodes() {
+		if n.GetRelay() {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s is a relay: %d data planes are connected to it, %d of them behind", n.GetNode(), n.GetRelayed(), n.GetRelayedBehind())))
+		}
+		if n.GetRefused() != "" {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s took nothing of its newest update: %s", n.GetNode(), n.GetRefused())))
+		}
+		for _, r := range n.GetRejected() {
+			word := "warns about"
+			if r.GetRejected() {
+				word = "refuses"
+			}
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s/%s: %s: %s (for %s)", n.GetNode(), word, r.GetKind(), r.GetName(), r.GetField(), r.GetText(), age(r.GetSince()))))
+		}
+	}
+	return nil
+}
+
 // PrintCondition writes what is amiss with the control plane itself and what to do about it, a line each; nothing when all is well. Of a relay
 // it also says whose it is.
 func PrintCondition(w io.Writer, info *adminv1.Info) {

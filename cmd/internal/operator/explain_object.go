@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"google.golang.org/protobuf/proto"
 
@@ -31,24 +30,22 @@ func PrintExplained(w io.Writer, format string, e *adminv1.ExplainObjectResponse
 	if format != Table {
 		return Print(w, format, "", []proto.Message{e})
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(tw, "LAYER\tAPPLIES\tWHY")
+	var layers, origins []string
 	for _, l := range e.GetLayers() {
 		applies := "no"
 		if l.GetApplied() {
 			applies = "yes"
 		}
-		fmt.Fprintln(tw, cells(l.GetObject(), applies, l.GetWhy()))
+		layers = append(layers, cells(l.GetObject(), applies, l.GetWhy()))
 	}
-	if err := tw.Flush(); err != nil || len(e.GetOrigins()) == 0 {
+	for _, o := range e.GetOrigins() {
+		origins = append(origins, cells(o.GetPath(), o.GetOverlay(), or(o.GetBefore(), "-"), or(o.GetAfter(), "-"), list(o.GetOverruled(), "-")))
+	}
+	if err := printRows(w, "LAYER\tAPPLIES\tWHY", layers); err != nil || len(origins) == 0 {
 		return err
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintln(tw, "FIELD\tFROM\tBEFORE\tAFTER\tOVERRULED")
-	for _, o := range e.GetOrigins() {
-		fmt.Fprintln(tw, cells(o.GetPath(), o.GetOverlay(), or(o.GetBefore(), "-"), or(o.GetAfter(), "-"), list(o.GetOverruled(), "-")))
-	}
-	return tw.Flush()
+	return printRows(w, "FIELD\tFROM\tBEFORE\tAFTER\tOVERRULED", origins)
 }
 
 // overlayRow says what an overlay changes, and where.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -214,12 +213,11 @@ func (g *Grant) Print(w io.Writer, format string) error {
 	if format == JSON {
 		return encode(w, g)
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(tw, "LEVEL\tSUBJECT\tVERDICT\tWHY")
-	for _, st := range g.Steps {
-		fmt.Fprintln(tw, cells(st.Level, st.Subject, st.Verdict, st.Why))
+	rows := make([]string, len(g.Steps))
+	for i, st := range g.Steps {
+		rows[i] = cells(st.Level, st.Subject, st.Verdict, st.Why)
 	}
-	if err := tw.Flush(); err != nil {
+	if err := printRows(w, "LEVEL\tSUBJECT\tVERDICT\tWHY", rows); err != nil {
 		return err
 	}
 	for _, n := range g.Notes {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -40,12 +39,11 @@ func PrintHistory(w io.Writer, format, object string, changes []*adminv1.Change)
 	if format != Table {
 		return Print(w, format, "", messages(changes))
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(tw, "ID\tTIME\tAUTHOR\tCHANGED\tMESSAGE")
-	for _, c := range changes {
-		fmt.Fprintln(tw, cells(c.GetId(), clock(c.GetTime()), c.GetAuthor(), deedsOf(c, object), or(c.GetMessage(), "-")))
+	rows := make([]string, len(changes))
+	for i, c := range changes {
+		rows[i] = cells(c.GetId(), clock(c.GetTime()), c.GetAuthor(), deedsOf(c, object), or(c.GetMessage(), "-"))
 	}
-	return tw.Flush()
+	return printRows(w, "ID\tTIME\tAUTHOR\tCHANGED\tMESSAGE", rows)
 }
 
 // deedsOf is what a change did; of one that is staged the rollout isn't an object of its own.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"text/tabwriter"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -130,13 +129,12 @@ func (g Gateway) Tools(ctx context.Context, server, format string, out io.Writer
 	if format == JSON {
 		return encode(out, all)
 	}
-	tw := tabwriter.NewWriter(out, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(tw, "TOOL\tDESCRIPTION")
-	for _, t := range all {
+	rows := make([]string, len(all))
+	for i, t := range all {
 		line, _, _ := strings.Cut(t.Description, "\n")
-		fmt.Fprintln(tw, cells(t.Name, line))
+		rows[i] = cells(t.Name, line)
 	}
-	return tw.Flush()
+	return printRows(out, "TOOL\tDESCRIPTION", rows)
 }
 
 // Call calls a tool; arguments come from Arguments. A tool error is an error after its content was printed.

@@ -15,9 +15,6 @@ import (
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
-// RolloutHead is the head of the table of rollouts.
-const RolloutHead = "CHANGE\tBEGUN\tAUTHOR\tSTATE\tSTEP\tSTRATEGY\tMESSAGE"
-
 // rolloutPage is how many rollouts are asked for at a time.
 const rolloutPage = 100
 
@@ -53,13 +50,6 @@ func rollouts(ctx context.Context, c adminv1.AdminServiceClient, limit int) ([]*
 			return out, nil
 		}
 	}
-}
-
-// OpenRollout returns the rollout under way, else the one that waits longest; nil: every change has ended. Those that are open are among the
-// newest.
-func OpenRollout(ctx context.Context, c adminv1.AdminServiceClient) (*adminv1.Rollout, error) {
-	all, err := Rollouts(ctx, c, rolloutPage)
-	return underWay(all), err
 }
 
 // underWay picks the one that moves, else the oldest that waits.
@@ -203,55 +193,6 @@ func step(r *adminv1.Rollout) string {
 		return fmt.Sprintf("%d of %d", at, len(steps))
 	}
 	return fmt.Sprintf("%d of %d (%s)", at, len(steps), steps[at-1].GetName())
-}
-
-// Steering is what an operator wants of a rollout.
-type Steering struct {
-	// Change is its id; empty: the open one.
-	Change string
-	// Message says why, for the change record.
-	Message string
-}
-
-// Pause keeps a rollout where it is.
-func (s Steering) Pause(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer) error {
-	return s.steer(ctx, c, out, func(change string) (*adminv1.Rollout, error) {
-		return c.PauseRollout(ctx, &adminv1.PauseRolloutRequest{Change: change, Message: s.Message})
-	})
-}
-
-// Resume lets a paused rollout go on.
-func (s Steering) Resume(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer) error {
-	return s.steer(ctx, c, out, func(change string) (*adminv1.Rollout, error) {
-		return c.ResumeRollout(ctx, &adminv1.ResumeRolloutRequest{Change: change, Message: s.Message})
-	})
-}
-
-// Abort takes a staged change back.
-func (s Steering) Abort(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer) error {
-	return s.steer(ctx, c, out, func(change string) (*adminv1.Rollout, error) {
-		return c.AbortRollout(ctx, &adminv1.AbortRolloutRequest{Change: change, Message: s.Message})
-	})
-}
-
-func (s Steering) steer(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer, order func(change string) (*adminv1.Rollout, error)) error {
-	change := s.Change
-	if change == "" {
-		r, err := OpenRollout(ctx, c)
-		switch {
-		case err != nil:
-			return err
-		case r == nil:
-			return errors.New("no staged change is under way; hopgate rollout list shows those that ended")
-		}
-		change = r.GetChange()
-	}
-	r, err := order(change)
-	if err != nil {
-		return Explain(err)
-	}
-	_, err = fmt.Fprintf(out, "rollout of %s is %s\n", change, progress(r))
-	return err
 }
 
 // PrintOpenRollout writes one line about the rollout under way; nothing without one, or when the control plane is too old to know of any.

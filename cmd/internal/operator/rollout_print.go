@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,10 +13,11 @@ import (
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 )
 
-// Heads of the parts of a rollout. NODES of a step are the data planes that have the change after it.
+// Heads of the table of rollouts, and of the parts of one. NODES of a step are the data planes that have the change after it.
 const (
-	stepHead   = "STEP\tSTATE\tADMITTED\tNODES\tCONVERGED\tFIRST ACK\tLAST ACK"
-	regionHead = "REGION\tNODES\tADMITTED\tAPPLIED\tREJECTED\tFIRST ACK\tLAST ACK"
+	rolloutHead = "CHANGE\tBEGUN\tAUTHOR\tSTATE\tSTEP\tSTRATEGY\tMESSAGE"
+	stepHead    = "STEP\tSTATE\tADMITTED\tNODES\tCONVERGED\tFIRST ACK\tLAST ACK"
+	regionHead  = "REGION\tNODES\tADMITTED\tAPPLIED\tREJECTED\tFIRST ACK\tLAST ACK"
 )
 
 // PrintRollouts writes rollouts in the format, the table with a row for each.
@@ -29,7 +29,7 @@ func PrintRollouts(w io.Writer, format string, rollouts []*adminv1.Rollout) erro
 	for i, r := range rollouts {
 		rows[i] = cells(r.GetChange(), clock(r.GetCreateTime()), r.GetAuthor(), r.GetState(), step(r), r.GetPlan().GetStrategy(), or(r.GetMessage(), "-"))
 	}
-	return printRows(w, RolloutHead, rows)
+	return printRows(w, rolloutHead, rows)
 }
 
 // PrintRollout writes one rollout in the format: what it is and waits for, then a line for each step, then one for each region.
@@ -200,16 +200,4 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
 	return d.Round(time.Second).String()
-}
-
-// printRows writes a table; without a head when that is empty.
-func printRows(w io.Writer, head string, rows []string) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
-	if head != "" {
-		fmt.Fprintln(tw, head)
-	}
-	for _, r := range rows {
-		fmt.Fprintln(tw, r)
-	}
-	return tw.Flush()
 }

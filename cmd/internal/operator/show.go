@@ -43,10 +43,21 @@ func Print(w io.Writer, format, head string, rows []proto.Message) error {
 }
 
 func printTable(w io.Writer, head string, rows []proto.Message) error {
+	lines := make([]string, len(rows))
+	for i, m := range rows {
+		lines[i] = row(m)
+	}
+	return printRows(w, head, lines)
+}
+
+// printRows writes a table; without a head when that is empty.
+func printRows(w io.Writer, head string, rows []string) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(tw, head)
-	for _, m := range rows {
-		fmt.Fprintln(tw, row(m))
+	if head != "" {
+		fmt.Fprintln(tw, head)
+	}
+	for _, r := range rows {
+		fmt.Fprintln(tw, r)
 	}
 	return tw.Flush()
 }
@@ -223,31 +234,4 @@ func age(t *timestamppb.Timestamp) string {
 		return "-"
 	}
 	return time.Since(t.AsTime()).Truncate(time.Second).String()
-}
-
-// PrintFleet writes the fleet as a table, and below it what relays pass on, and everything that a data plane refused or warned about.
-func PrintFleet(w io.Writer, fleet *adminv1.ListNodesResponse) error {
-	fmt.Fprintf(w, "desired revision %d, %d data planes\n", fleet.GetRevision(), len(fleet.GetNodes()))
-	if len(fleet.GetNodes()) == 0 {
-		return nil
-	}
-	if err := printTable(w, NodeHead, messages(fleet.GetNodes())); err != nil {
-		return err
-	}
-	for _, n := range fleet.GetNodes() {
-		if n.GetRelay() {
-			fmt.Fprintln(w, clean(fmt.Sprintf("%s is a relay: %d data planes are connected to it, %d of them behind", n.GetNode(), n.GetRelayed(), n.GetRelayedBehind())))
-		}
-		if n.GetRefused() != "" {
-			fmt.Fprintln(w, clean(fmt.Sprintf("%s took nothing of its newest update: %s", n.GetNode(), n.GetRefused())))
-		}
-		for _, r := range n.GetRejected() {
-			word := "warns about"
-			if r.GetRejected() {
-				word = "refuses"
-			}
-			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s/%s: %s: %s (for %s)", n.GetNode(), word, r.GetKind(), r.GetName(), r.GetField(), r.GetText(), age(r.GetSince()))))
-		}
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -46,25 +45,22 @@ func Usage(t *adminv1.JoinToken) string {
 	return fmt.Sprintf("HOPGATE_JOIN=TOKEN hopgate proxy --control HOST:4002 --node %s --state-dir DIR", node)
 }
 
-// ListJoinTokens prints the tokens that haven't ended.
-func ListJoinTokens(ctx context.Context, c adminv1.AdminServiceClient, out io.Writer) error {
+// JoinTokens are the tokens that haven't ended, by id.
+func JoinTokens(ctx context.Context, c adminv1.AdminServiceClient) ([]*adminv1.JoinToken, error) {
 	res, err := c.ListJoinTokens(ctx, &adminv1.ListRequest{})
-	if err != nil {
-		return Explain(err)
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tREGION\tGROUP\tNODE\tUSED\tENDS")
-	for _, t := range res.GetTokens() {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d of %d\t%s\n", t.GetId(), t.GetRegion(), orDash(t.GetGroup()), orDash(t.GetNode()), t.GetUsed(), t.GetUses(), t.GetExpireTime().AsTime().Format(time.RFC3339))
-	}
-	return w.Flush()
+	return res.GetTokens(), Explain(err)
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
+// PrintJoinTokens writes tokens in the format, the table with a row for each.
+func PrintJoinTokens(w io.Writer, format string, tokens []*adminv1.JoinToken) error {
+	if format != Table {
+		return Print(w, format, "", messages(tokens))
 	}
-	return s
+	rows := make([]string, len(tokens))
+	for i, t := range tokens {
+		rows[i] = cells(t.GetId(), t.GetRegion(), or(t.GetGroup(), "-"), or(t.GetNode(), "-"), fmt.Sprintf("%d of %d", t.GetUsed(), t.GetUses()), clock(t.GetExpireTime()))
+	}
+	return printRows(w, "ID\tREGION\tGROUP\tNODE\tUSED\tENDS", rows)
 }
 
 // DeleteJoinToken makes a token worthless and returns the change's id.

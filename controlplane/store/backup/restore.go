@@ -2,13 +2,10 @@ package backup
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/controlplane/store/etcdstore"
@@ -34,10 +31,7 @@ func Restore(ctx context.Context, s *etcdstore.Store, in io.Reader, checked *Con
 	if err != nil {
 		return Result{}, err
 	}
-	record, err := recordOf(checked, time.Now())
-	if err != nil {
-		return Result{}, err
-	}
+	record := recordOf(checked, time.Now())
 	to, err := s.Restore(ctx, force)
 	if err != nil {
 		return Result{}, err
@@ -70,18 +64,10 @@ func fill(to *etcdstore.Restore, r *Reader) error {
 
 // recordOf is the change that says what was done, above all that are restored. It names no objects: no removal is meant just because an older
 // snapshot lacks an object, so guards hold what they would hold.
-func recordOf(c *Contents, now time.Time) (store.ChangeRecord, error) {
-	ms := ulid.Timestamp(now)
-	if newest, err := ulid.ParseStrict(c.Newest); err == nil && newest.Time() >= ms {
-		ms = newest.Time() + 1
-	}
-	id, err := ulid.New(ms, rand.Reader)
-	if err != nil {
-		return store.ChangeRecord{}, fmt.Errorf("change id: %w", err)
-	}
+func recordOf(c *Contents, now time.Time) store.ChangeRecord {
 	h := &c.Header
 	return store.ChangeRecord{
-		ID: id.String(), Time: now.UTC(), Author: Author, Parent: c.Newest, Objects: []store.Changed{},
+		ID: store.NextID(now, c.Newest), Time: now.UTC(), Author: Author, Parent: c.Newest, Objects: []store.Changed{},
 		Message: fmt.Sprintf("restored from a snapshot of %s: epoch %s, revision %d", h.Time.UTC().Format(time.RFC3339), h.Epoch, h.Revision),
-	}, nil
+	}
 }

@@ -111,7 +111,7 @@ func (cfg *ClusterConfig) start(ctx context.Context) (*clientv3.Client, error) {
 		PermitWithoutStream: true, Logger: zapLogger(cfg.Log),
 		MaxCallSendMsgSize: 2 * clusterRequestBytes,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 300 * time.Millisecond},
 			MinConnectTimeout: cfg.DialTimeout,
 		})},
 	})

@@ -119,7 +119,7 @@ func (m *member) config() *embed.Config {
 	cfg.ListenClientUrls, cfg.ListenPeerUrls, cfg.ListenMetricsUrls = nil, nil, nil
 	cfg.AdvertiseClientUrls, cfg.AdvertisePeerUrls = nowhere, nowhere
 	cfg.InitialCluster = cfg.Name + "=" + nowhere[0].String()
-	cfg.TickMs, cfg.ElectionMs = 100, 500 // ticks are most of what an idle member costs; it elects itself within 500 ms
+	cfg.TickMs, cfg.ElectionMs = 100, 500             // ticks are most of what an idle member costs; it elects itself within 500 ms
 	cfg.BackendBatchInterval = 500 * time.Millisecond // the log is on disk before; this only bounds what is read of it again after a crash
 	cfg.QuotaBackendBytes = m.cfg.QuotaBytes
 	cfg.MaxTxnOps, cfg.MaxRequestBytes = embeddedOps, embeddedRequestBytes

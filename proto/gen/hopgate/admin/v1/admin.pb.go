@@ -2019,7 +2019,7 @@ func (x *ListOverlaysResponse) GetNextPageToken() string {
 	return ""
 }
 
-// PutOverlayRequest creates or replaces a overlay.
+// PutOverlayRequest creates or replaces an overlay.
 type PutOverlayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name from the path; the object's name, if set, must be the same.
@@ -2101,7 +2101,7 @@ func (x *PutOverlayRequest) GetMessage() string {
 	return ""
 }
 
-// UpdateOverlayRequest patches a overlay.
+// UpdateOverlayRequest patches an overlay.
 type UpdateOverlayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name from the path.

@@ -2620,7 +2620,7 @@ type OverlaySpec struct {
 	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	// Data planes of this group; empty: of any. Region or group is needed.
 	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
-	// Fields to unset before the patch, for example spec.limits. At most 64.
+	// Fields to unset before the patch, for example spec.timeouts. At most 64.
 	Clear []string `protobuf:"bytes,5,rep,name=clear,proto3" json:"clear,omitempty"`
 	// What is set in it replaces what the object has: fields of messages one by one, lists and maps as a whole.
 	//
