@@ -73,6 +73,22 @@ type running struct {
 	*controlplane.Plane
 	booted, ready time.Duration // from the start of Boot to its end, and to a complete view
 	stop          func() error
+	metrics       *prometheus.Registry
+}
+
+// gauge is the value of a metric without labels; -1: there is none.
+func (r *running) gauge(t *testing.T, name string) float64 {
+	t.Helper()
+	all, err := r.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.GetName() == name {
+			return m.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return -1
 }
 
 // run starts a control plane on the etcd at addr; kek is the file of the key-encryption key.
@@ -82,8 +98,9 @@ func run(t *testing.T, addr, kek string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	registry := prometheus.NewRegistry()
 	p, err := controlplane.New(controlplane.Config{Store: cluster(t, addr), KEK: key, Admin: "127.0.0.1:0", Sync: "127.0.0.1:0", MasterKey: sha256.Sum256([]byte(masterKey)),
-		Version: "test", Replica: "r", Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+		Version: "test", Replica: "r", Log: slog.New(slog.DiscardHandler), Registry: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +112,7 @@ func run(t *testing.T, addr, kek string) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
-	r := &running{Plane: p, booted: booted, stop: func() error { cancel(); return <-done }}
+	r := &running{Plane: p, booted: booted, stop: func() error { cancel(); return <-done }, metrics: registry}
 	t.Cleanup(cancel)
 	within, end := context.WithTimeout(t.Context(), patience)
 	defer end()

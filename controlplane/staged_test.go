@@ -8,6 +8,7 @@ import (
 	"github.com/hopgate/hopgate/controlplane/rollout"
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/controlplane/store/storetest"
+	"github.com/hopgate/hopgate/proto/attr"
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
 	"github.com/hopgate/hopgate/proto/rules"
@@ -57,6 +58,9 @@ func TestAControlPlaneThatStopsMissesNobody(t *testing.T) {
 	id := stage(t, s, "new")
 	first.takeOne()
 	last.takeOne()
+	if open, leads := p.gauge(t, attr.MetricRolloutsOpen), p.gauge(t, attr.MetricRolloutLeader); open != 1 || leads != 1 {
+		t.Errorf("%v rollouts are open, %v lead", open, leads)
+	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.stop() }()
 	if first.next().GetMove() == nil || last.next().GetMove() == nil {

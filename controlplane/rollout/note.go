@@ -78,6 +78,12 @@ func (l *Leader) doubt() {
 	l.unsure = l.c.Now().Add(UnsureFor)
 }
 
+// Leads says whether this control plane takes rollouts on, as far as it knows.
+func (l *Leader) Leads() bool {
+	_, leads := l.leads()
+	return leads
+}
+
 // leads says whether our note is the first, and what proves it.
 func (l *Leader) leads() (store.Fence, bool) {
 	l.mu.Lock()

@@ -145,6 +145,8 @@ const (
 	MetricStoreRevision  = "hopgate_store_revision"
 	MetricStoreLoads     = "hopgate_store_loads_total"
 	MetricHeldRemovals   = "hopgate_held_removals"
+	MetricRolloutsOpen   = "hopgate_rollouts_open"
+	MetricRolloutLeader  = "hopgate_rollout_leader"
 	MetricUnopenedObject = "hopgate_unopened_objects_total"
 )
 
