@@ -26,7 +26,7 @@ import (
 
 const (
 	// crowdShort and crowdLong are how many data planes come back at once, without and with a SOAK of some minutes.
-	crowdShort, crowdLong = 500, 2000
+	crowdShort, crowdLong = 500, 10_000
 	// stuckMost data planes stop reading beside readers that go on.
 	stuckMost, readers = 100, 20
 	// undisturbed is how much longer an update may take to the readers than before, besides twice as long.
@@ -170,12 +170,17 @@ func (c *crowd) updates() (n int64) {
 	return n
 }
 
-// TestCrowdThatComesBackAtOnceIsInSyncWithinAMinute kills the control plane of many data planes and brings it back. Nothing is sent again.
+// TestCrowdThatComesBackAtOnceIsInSyncWithinAMinute kills the control plane of many data planes and brings it back. Nothing is sent again, and the
+// one of them that carries traffic fails no call.
 func TestCrowdThatComesBackAtOnceIsInSyncWithinAMinute(t *testing.T) {
 	c := startControl(t, "control", nil)
 	for i := range 20 {
 		c.put(t, fmt.Sprintf("s%02d", i), i)
 	}
+	p := startProxy(t, "busy", nil, []*control{c})
+	c.apply(t, server("demo", demoServer(t)))
+	key := c.key(t, "caller", "demo")
+	firstAnswer(t, p, key)
 	last := c.put(t, "s00", 100)
 	n := crowdShort
 	if soakFor(t, time.Second, time.Hour) >= 5*time.Minute {
@@ -184,6 +189,7 @@ func TestCrowdThatComesBackAtOnceIsInSyncWithinAMinute(t *testing.T) {
 	all := startCrowd(t, c, "dp", n)
 	joined := all.at(t, last, time.Minute)
 	sent := all.updates()
+	flow := startTraffic(t, p, "demo", key)
 
 	c.kill()
 	eventually(t, 10*time.Second, "they notice", func() error {
@@ -196,6 +202,7 @@ func TestCrowdThatComesBackAtOnceIsInSyncWithinAMinute(t *testing.T) {
 	took := all.at(t, last, 2*time.Minute)
 	again := all.updates() - sent
 	pushed := all.at(t, c.put(t, "s00", 101), time.Minute)
+	flow.spotless(t, "beside a crowd that comes back")
 	t.Logf("%d data planes: joined with the whole config in %s; after a restart all in sync in %s, %d updates sent again; the next change at all after %s",
 		n, joined.Round(time.Millisecond), took.Round(time.Millisecond), again, pushed.Round(time.Millisecond))
 	if took > backWithin || again != 0 {
