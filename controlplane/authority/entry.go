@@ -3,7 +3,6 @@ package authority
 import (
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hopgate/hopgate/controlplane/store"
@@ -23,9 +22,9 @@ func edited(h store.Head, m proto.Message, now time.Time) (store.Head, error) {
 	return h, err
 }
 
-// write begins a write of the control plane's own.
-func write(now time.Time, message string) store.Write {
-	return store.Write{Record: store.ChangeRecord{ID: ulid.Make().String(), Time: now, Author: "hopgate", Message: message}}
+// write begins a write of the control plane's own; newest is the last change of what it is about.
+func write(now time.Time, newest, message string) store.Write {
+	return store.Write{Record: store.ChangeRecord{ID: store.NextID(now, newest), Time: now, Author: "hopgate", Message: message}}
 }
 
 // change adds an object to a write: one that isn't there, or that is as before.

@@ -76,7 +76,7 @@ func found(ctx context.Context, s store.Store, kek *secret.KEK) error {
 	if err != nil {
 		return err
 	}
-	w := write(now, "made the authority of data planes' certificates")
+	w := write(now, "", "made the authority of data planes' certificates")
 	change(&w, nil, head)
 	_, err = s.Commit(ctx, w)
 	return err

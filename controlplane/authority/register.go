@@ -123,13 +123,9 @@ func (a *Authority) commit(ctx context.Context, tokenHead store.Head, t *adminv1
 	if err != nil {
 		return err
 	}
-	w := write(now, fmt.Sprintf("data plane %s joined with token %s", n.GetName(), t.GetId()))
+	w := write(now, max(tokenHead.Change, joined.Change), fmt.Sprintf("data plane %s joined with token %s", n.GetName(), t.GetId()))
 	change(&w, &tokenHead, used)
 	change(&w, nodeHead, joined)
-	var ambiguous *store.AmbiguousError
-	for try := 1; ; try++ {
-		if _, err = a.cfg.Store.Commit(ctx, w); !errors.As(err, &ambiguous) || try == tries {
-			return err
-		}
-	}
+	_, err = store.CommitSurely(ctx, a.cfg.Store, w)
+	return err
 }

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/hopgate/hopgate/proto/confset"
@@ -162,16 +160,9 @@ func lost(ctx context.Context, err error) *ending {
 	} else if errors.Is(err, io.EOF) {
 		end.err = errors.New("the control plane closed the stream")
 	}
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.RetryInfo); ok {
-			end.wait = bounded(info.GetRetryDelay().AsDuration())
-		}
-	}
+	end.wait = update.RetryAfter(err)
 	return end
 }
-
-// bounded keeps a wait that home asked for within reason.
-func bounded(d time.Duration) time.Duration { return min(max(d, 0), time.Minute) }
 
 // handle deals with one message. An ending is returned when the stream is to be left, an error when it broke.
 func (x *session) handle(m *syncv1.SyncResponse) (*ending, error) {
@@ -191,7 +182,7 @@ func (x *session) handle(m *syncv1.SyncResponse) (*ending, error) {
 		x.s.note(func() { x.s.part = part })
 	}
 	if mv := m.GetMove(); mv != nil {
-		return &ending{err: fmt.Errorf("asked to move: %.200s", mv.GetReason()), wait: bounded(time.Duration(mv.GetDelayMs()) * time.Millisecond), turn: 1}, nil
+		return &ending{err: fmt.Errorf("asked to move: %.200s", mv.GetReason()), wait: update.Bounded(time.Duration(mv.GetDelayMs()) * time.Millisecond), turn: 1}, nil
 	}
 	return nil, nil
 }

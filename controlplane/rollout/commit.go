@@ -23,7 +23,6 @@ const (
 	tidyMost = 20 // rollouts deleted by one change
 	// rivalsMost bounds the queue that is looked at when one begins: its newest.
 	rivalsMost = 16
-	tries      = 3 // of a commit whose outcome is unknown
 )
 
 // store commits the next state of a rollout, if others are as expected.
@@ -62,7 +61,7 @@ func (l *Leader) replace(ctx context.Context, s *State, d Decision, fence store.
 		Expect: append(expect, store.Precondition{Key: h.Object.Key, Revision: was.Revision}), Puts: []store.Head{h},
 	}
 	w.Record.Message, w.Record.Objects = d.Message, []store.Changed{c}
-	if err := commitSurely(ctx, l.c.Store, w); err != nil {
+	if _, err := store.CommitSurely(ctx, l.c.Store, w); err != nil {
 		return fmt.Errorf("%s: %w", h.Object.Key, err)
 	}
 	l.c.Log.InfoContext(ctx, "rollout", "change", s.Body.GetChange(), "state", d.Body.GetState(), "step", d.Body.GetStep(), "did", d.Message)
@@ -106,7 +105,7 @@ func (l *Leader) takeBack(ctx context.Context, s *State, trip *Trip, fence store
 	if err != nil {
 		return err
 	}
-	if err := commitSurely(ctx, l.c.Store, w); err != nil {
+	if _, err := store.CommitSurely(ctx, l.c.Store, w); err != nil {
 		return fmt.Errorf("undo change %s: %w", s.Body.GetChange(), err)
 	}
 	l.c.Log.WarnContext(ctx, "rollout undone", "change", s.Body.GetChange(), "state", trip.Final, "by", w.Record.ID, "reason", trip.Reason, "node", trip.Node)
@@ -154,19 +153,8 @@ func (l *Leader) tidy(ctx context.Context, all []*State, fence store.Fence, now 
 	}
 	w.Record.ID, w.Record.Time, w.Record.Author = store.NextID(now, newest), now, author
 	w.Record.Message = fmt.Sprintf("forgot %d rollouts that ended", len(old))
-	if err := commitSurely(ctx, l.c.Store, w); err != nil {
+	if _, err := store.CommitSurely(ctx, l.c.Store, w); err != nil {
 		return again, fmt.Errorf("forget rollouts that ended: %w", err)
 	}
 	return now.Add(retryAfter), nil
-}
-
-// commitSurely commits, and again while the outcome is unknown: a change that is stored already isn't stored twice.
-func commitSurely(ctx context.Context, s store.Store, w store.Write) error {
-	for try := 1; ; try++ {
-		_, err := s.Commit(ctx, w)
-		var ambiguous *store.AmbiguousError
-		if !errors.As(err, &ambiguous) || try == tries {
-			return err
-		}
-	}
 }

@@ -190,24 +190,13 @@ func (r *Rotator) change(ctx context.Context, author string, plan func(*ringStat
 			return "", err
 		}
 		w.Epoch = epoch
-		err = commitSurely(ctx, r.c.Store, w)
+		_, err = store.CommitSurely(ctx, r.c.Store, w)
 		if err == nil {
 			return what, nil
 		}
 		var conflict *store.ConflictError
 		if !errors.As(err, &conflict) || try == ringTries {
 			return "", fmt.Errorf("%s: %w", r.key, err)
-		}
-	}
-}
-
-// commitSurely commits, and again while the outcome is unknown: a change that is stored already isn't stored twice.
-func commitSurely(ctx context.Context, s store.Store, w store.Write) error {
-	for try := 1; ; try++ {
-		_, err := s.Commit(ctx, w)
-		var ambiguous *store.AmbiguousError
-		if !errors.As(err, &ambiguous) || try == ringTries {
-			return err
 		}
 	}
 }

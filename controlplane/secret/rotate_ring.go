@@ -9,7 +9,6 @@ import (
 	"github.com/hopgate/hopgate/controlplane/store"
 	"github.com/hopgate/hopgate/proto/confset"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
-	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -177,7 +176,7 @@ func (r *ringState) write(kek *KEK, now time.Time, author, message string) (stor
 		SetBefore: r.head.Set, SetAfter: r.head.Set}
 	return store.Write{
 		Record: store.ChangeRecord{
-			ID: ulid.Make().String(), Time: now, Author: author, Message: message,
+			ID: store.NextID(now, r.head.Change), Time: now, Author: author, Message: message,
 			Objects: []store.Changed{changed},
 		},
 		Expect: []store.Precondition{{Key: key, Revision: r.head.Revision}},

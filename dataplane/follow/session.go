@@ -8,9 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/status"
-
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/confset"
 	syncv1 "github.com/hopgate/hopgate/proto/gen/hopgate/sync/v1"
@@ -164,16 +161,9 @@ func lost(ctx context.Context, err error) *ending {
 	} else if errors.Is(err, io.EOF) {
 		end.err = errors.New("the control plane closed the stream")
 	}
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.RetryInfo); ok {
-			end.wait = bounded(info.GetRetryDelay().AsDuration())
-		}
-	}
+	end.wait = update.RetryAfter(err)
 	return end
 }
-
-// bounded keeps a wait that the other side asked for within reason.
-func bounded(d time.Duration) time.Duration { return min(max(d, 0), time.Minute) }
 
 func (s *session) send(m *syncv1.SyncRequest) error { return s.stream.Send(m) }
 
@@ -199,7 +189,7 @@ func (s *session) handle(ctx context.Context, m *syncv1.SyncResponse) *ending {
 	if mv := m.GetMove(); mv != nil {
 		return &ending{
 			err:  fmt.Errorf("asked to move: %.200s", mv.GetReason()),
-			wait: bounded(time.Duration(mv.GetDelayMs()) * time.Millisecond),
+			wait: update.Bounded(time.Duration(mv.GetDelayMs()) * time.Millisecond),
 			turn: 1,
 		}
 	}
