@@ -187,3 +187,15 @@ func TestConfigNeedsASet(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestToolsetsMayBeStoredBeforeTheirServers(t *testing.T) {
+	set := func(tools ...*configv1.ToolsetTool) admit.Put {
+		return put(t, "toolset", "triage", "", &configv1.Toolset{Name: "triage", Spec: &configv1.ToolsetSpec{Tools: tools}})
+	}
+	g := gate(t, admit.Config{Set: stored{keys: []confset.Key{{Kind: "server", Name: "taken"}}}})
+	want(t, g.Check(admit.Change{Puts: []admit.Put{set(&configv1.ToolsetTool{Server: "later", Tool: "x"}, &configv1.ToolsetTool{Server: "later2", Tool: "x", Name: "y"})}}))
+	want(t, g.Check(admit.Change{Puts: []admit.Put{set(&configv1.ToolsetTool{Server: "later", Tool: "x"}, &configv1.ToolsetTool{Server: "later2", Tool: "x"})}}),
+		`toolset/triage spec.tools[1]: "x" is the name of spec.tools[0], too; set name in one of the two`)
+	want(t, g.Check(admit.Change{Puts: []admit.Put{put(t, "toolset", "taken", "", &configv1.Toolset{Name: "taken", Spec: &configv1.ToolsetSpec{
+		Tools: []*configv1.ToolsetTool{{Server: "later", Tool: "x"}}}})}}), "toolset/taken name: is taken by the server of that name")
+}

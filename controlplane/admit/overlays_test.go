@@ -153,3 +153,22 @@ func TestAnOverlayThatChangesTheTypeSaysWhichCredential(t *testing.T) {
 		Endpoints: []*configv1.Endpoint{{Url: good}}, Auth: &configv1.Auth{Type: "authorization", Value: token}}})
 	want(t, g.Check(admit.Change{Puts: []admit.Put{other}}), `server/a spec.auth.type: would send the credential of another type for data planes of region eu`)
 }
+
+// What an overlay says alone can be in order, and what it makes of its server not.
+func TestToolsAndResilienceAreHeldAgainstTheWhole(t *testing.T) {
+	base := put(t, "server", "a", "", &configv1.Server{Name: "a", Spec: &configv1.ServerSpec{Endpoints: []*configv1.Endpoint{{Url: good}}, Protocol: "modern",
+		Tools: &configv1.ServerTools{Deny: []string{"y"}}}})
+	g := gate(t, admit.Config{Set: having(base)})
+	tools := &configv1.ServerTools{Overrides: []*configv1.ToolOverride{{Tool: "x", Name: "y"}, {Tool: "y", Description: "d"}}}
+	for name, c := range map[string]struct {
+		o    admit.Put
+		want []string
+	}{
+		"a name that is free there": {over(t, "o", "", "eu", "", &configv1.ServerSpec{Tools: tools}), nil},
+		"and is not any more":       {over(t, "o", "", "eu", "", &configv1.ServerSpec{Tools: tools}, "spec.tools.deny"), []string{`overlay/o spec.server.tools.overrides[0].name: "y" is the tool of`}},
+		"a queue for nothing":       {over(t, "o", "", "eu", "", &configv1.ServerSpec{Resilience: &configv1.Resilience{Queue: 1}}), []string{"overlay/o spec.server.resilience.queue: is set, but"}},
+		"an older transport":        {over(t, "o", "", "eu", "", &configv1.ServerSpec{Transport: "sse"}), []string{`overlay/o : spec.protocol of the server "a" is modern, and transport sse`}},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, g.Check(admit.Change{Puts: []admit.Put{c.o}}), c.want...) })
+	}
+}

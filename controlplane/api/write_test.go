@@ -161,7 +161,7 @@ func TestAnUnknownMaskPathNamesTheNearest(t *testing.T) {
 		"spec.timeouts.idel":   `update_mask: names the unknown field "spec.timeouts.idel"; nearest is spec.timeouts.idle`,
 		"spek":                 `update_mask: names the unknown field "spek"; nearest is spec`,
 		"spec.endpoints.url":   `update_mask: names "spec.endpoints.url", but spec.endpoints has no fields to pick; name spec.endpoints whole`,
-		"spec.timeouts.qwerty": `update_mask: names the unknown field "spec.timeouts.qwerty"; known there: connect, first_byte, idle, total`,
+		"spec.timeouts.qwerty": `update_mask: names the unknown field "spec.timeouts.qwerty"; known there: connect, first_byte, idle, total, list`,
 	} {
 		_, err := client.UpdateServer(ctx, &adminv1.UpdateServerRequest{Name: "a", Server: demoServer("a"), UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{path}}})
 		if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != want {

@@ -26,6 +26,6 @@ func TestFilteringCostsWhatTheDeltaIsLong(t *testing.T) {
 // unlaid are views without overlays.
 func unlaid() *Views {
 	v := &Views{}
-	v.laid.Store(&map[confset.Key]struct{}{})
+	v.laid.Store(&map[confset.Key]int32{})
 	return v
 }

@@ -14,16 +14,13 @@ import (
 
 const kindOverlay = overlay.Kind
 
-// mergeLevel is the feature level from which data planes merge overlays. Who can't doesn't get an object that one changes, since it would serve
-// it without what the overlay restricts.
-var mergeLevel = rules.Level(overlay.Kind, nil)
-
 // overlaid is what an overlay means for views.
 type overlaid struct {
 	target  confset.Key
 	secrets []string // that it refers to itself
 	region  string   // everywhere: all
 	moves   bool     // it says where a server is reached: the server's own secrets are needed there, too
+	level   int32    // feature level from which data planes lay it over its target as it is meant
 }
 
 // overlays knows which objects overlays change. Views.mu guards it.
@@ -36,31 +33,40 @@ func newOverlays() overlays {
 	return overlays{all: map[string]overlaid{}, targets: map[confset.Key]map[string]struct{}{}}
 }
 
-// put replaces an overlay, the zero one: it is gone. It reports whether its target is changed by overlays now and wasn't before, or the
-// other way.
+// put replaces an overlay, the zero one: it is gone. It reports the targets that need another feature level now.
 func (l *overlays) put(name string, now overlaid) (turned []confset.Key) {
 	was := l.all[name]
-	if was.target != now.target {
-		if there := l.targets[was.target]; there != nil {
-			if delete(there, name); len(there) == 0 {
-				delete(l.targets, was.target)
-				turned = append(turned, was.target)
-			}
-		}
-		if now.target != (confset.Key{}) {
-			if l.targets[now.target] == nil {
-				l.targets[now.target] = map[string]struct{}{}
-				turned = append(turned, now.target)
-			}
-			l.targets[now.target][name] = struct{}{}
+	keys := [2]confset.Key{was.target, now.target}
+	before := [2]int32{l.level(keys[0]), l.level(keys[1])}
+	if there := l.targets[was.target]; there != nil && was.target != now.target {
+		if delete(there, name); len(there) == 0 {
+			delete(l.targets, was.target)
 		}
 	}
 	if now.target == (confset.Key{}) {
 		delete(l.all, name)
 	} else {
 		l.all[name] = now
+		if l.targets[now.target] == nil {
+			l.targets[now.target] = map[string]struct{}{}
+		}
+		l.targets[now.target][name] = struct{}{}
+	}
+	for i, key := range keys {
+		if l.level(key) != before[i] {
+			turned = append(turned, key)
+		}
 	}
 	return turned
+}
+
+// level is what the overlays of an object need together; 0: it has none. Who can't lay them over it doesn't get it, since it would be served
+// without what they restrict.
+func (l *overlays) level(target confset.Key) (most int32) {
+	for name := range l.targets[target] {
+		most = max(most, l.all[name].level)
+	}
+	return most
 }
 
 // overlaidOf reads an overlay; one that doesn't decode changes nothing.
@@ -70,7 +76,7 @@ func overlaidOf(o confset.Object) overlaid {
 		return overlaid{}
 	}
 	spec := m.GetSpec()
-	out := overlaid{target: overlay.TargetOf(spec), region: spec.GetRegion()}
+	out := overlaid{target: overlay.TargetOf(spec), region: spec.GetRegion(), level: rules.Level(o.Key.Kind, o.Body)}
 	for _, r := range links.Of(m).Refs {
 		if r.To.Kind == kindSecret {
 			out.secrets = append(out.secrets, r.To.Name)
@@ -109,11 +115,11 @@ func (s *sights) lean(name string) {
 // overlayName is one that no server has.
 func overlayName(overlay string) string { return "overlay " + overlay }
 
-// laid returns the objects that overlays change.
-func (l *overlays) laid() map[confset.Key]struct{} {
-	out := make(map[confset.Key]struct{}, len(l.targets))
+// laid returns the objects that overlays change, and the feature levels that these need.
+func (l *overlays) laid() map[confset.Key]int32 {
+	out := make(map[confset.Key]int32, len(l.targets))
 	for key := range maps.Keys(l.targets) {
-		out[key] = struct{}{}
+		out[key] = l.level(key)
 	}
 	return out
 }
@@ -121,9 +127,5 @@ func (l *overlays) laid() map[confset.Key]struct{} {
 // Needs returns the feature level a data plane must have to get an object: what its content needs, and what overlays need that change it. It takes
 // about 100 ns.
 func (v *Views) Needs(o confset.Object) int32 {
-	level := rules.Level(o.Key.Kind, o.Body)
-	if _, ok := (*v.laid.Load())[o.Key]; ok {
-		level = max(level, mergeLevel)
-	}
-	return level
+	return max(rules.Level(o.Key.Kind, o.Body), (*v.laid.Load())[o.Key])
 }

@@ -57,6 +57,30 @@ func TestWhoCannotMergeDoesNotGetWhatOverlaysChange(t *testing.T) {
 	})
 }
 
+// A data plane that knows overlays, but not a field that one sets, would serve the server without it.
+func TestWhoCannotReadAnOverlayDoesNotGetWhatItChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cptest.New(t, cptest.Config{})
+		old := view.Scope{Region: "eu", FeatureLevel: 3}
+		check := func(when, want string) {
+			t.Helper()
+			quiet()
+			if got := keysIn(c.Views().Current(old)); got != want {
+				t.Errorf("%s: %s, want %s", when, got, want)
+			}
+		}
+		hiding := &configv1.ServerSpec{Tools: &configv1.ServerTools{Deny: []string{"drop_*"}}}
+		c.Put(server("plain", "http://127.0.0.1:1/"), over("one", "plain", "eu", &configv1.ServerSpec{ReachableFrom: "internal"}))
+		check("with what it knows", "[overlay/one server/plain]")
+		c.Put(over("one", "plain", "eu", hiding))
+		check("with what it doesn't know", "[]")
+		c.Put(over("two", "plain", "us", &configv1.ServerSpec{ReachableFrom: "internal"}))
+		check("with one of each", "[overlay/two]")
+		c.Delete(confset.Key{Kind: "overlay", Name: "one"})
+		check("with what it knows again", "[overlay/two server/plain]")
+	})
+}
+
 func has(s *confset.Set, key confset.Key) bool {
 	_, ok := s.Get(key)
 	return ok

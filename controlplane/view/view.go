@@ -77,10 +77,10 @@ type Views struct {
 	ready chan struct{} // closed after the first view
 	subs  subscribers
 
-	index atomic.Pointer[Snapshot]                 // nil before the first load
-	web   *web                                     // stands at index
-	laid  atomic.Pointer[map[confset.Key]struct{}] // objects that overlays change
-	lanes atomic.Pointer[lanes]                    // stored by the publisher only
+	index atomic.Pointer[Snapshot]              // nil before the first load
+	web   *web                                  // stands at index
+	laid  atomic.Pointer[map[confset.Key]int32] // objects that overlays change, and the feature levels that these need
+	lanes atomic.Pointer[lanes]                 // stored by the publisher only
 
 	staging atomic.Pointer[staging] // stored before the index that it belongs to
 
@@ -117,7 +117,7 @@ func New(cfg Config) (*Views, error) {
 
 		listeners: map[*listener]struct{}{},
 	}
-	v.laid.Store(&map[confset.Key]struct{}{})
+	v.laid.Store(&map[confset.Key]int32{})
 	v.lanes.Store(&lanes{other: newTier(everywhere), regions: map[string]tier{}})
 	v.staging.Store(newStaging(nil, nil))
 	return v, v.register()

@@ -5,14 +5,15 @@ package table
 //
 // Rights are levels, intersected: a key's grant and that of its team, or for a JWT caller each claim's grant and that of the grant's team.
 // The grants of several claims add up. A level opens a tool when its grant opens the server wholly or has the tool in a toolset, and all of
-// that grant's rules for the server allow it. Empty means none; a team that is missing opens nothing.
+// that grant's rules for the server allow it. Empty means none; a team that is missing opens nothing. What the server's own config doesn't show
+// (Server.Shape) is open to nobody.
 type Access struct {
 	t *Table
 	p *Principal
 	s *Server
 
-	open, whole, free bool
-	only              chain // the way of a caller with one grant
+	open, whole, all bool  // all: grants restrict nothing
+	only             chain // the way of a caller with one grant
 }
 
 // chain is one way to a server: levels that must all open it.
@@ -70,11 +71,11 @@ func (t *Table) Access(p *Principal, s *Server) Access {
 		case wholly:
 			a.open, a.whole = true, true
 			if !c.ruled(s.Name) {
-				a.free = true
+				a.all = true
 				return a
 			}
 		case someTools:
-			a.open = a.open || t.anyTool(c, s.Name)
+			a.open = a.open || t.anyTool(c, s)
 		}
 	}
 	return a
@@ -100,7 +101,7 @@ func (t *Table) usableBy(c *chain, server, tool string) bool {
 }
 
 // anyTool reports whether some tool is open on every level of a chain that opens just tools.
-func (t *Table) anyTool(c *chain, server string) bool {
+func (t *Table) anyTool(c *chain, s *Server) bool {
 	for i := range c.n {
 		l := &c.levels[i]
 		if l.reach != someTools {
@@ -111,8 +112,8 @@ func (t *Table) anyTool(c *chain, server string) bool {
 			if ts == nil {
 				continue
 			}
-			for _, tool := range ts.tools[server] {
-				if t.usableBy(c, server, tool) {
+			for _, p := range ts.of[s.Name] {
+				if s.Shape.shows(p.tool) && t.usableBy(c, s.Name, p.tool) {
 					return true
 				}
 			}
@@ -125,8 +126,20 @@ func (t *Table) anyTool(c *chain, server string) bool {
 // Open reports whether anything of the server may be used. If not, the server doesn't exist for the caller.
 func (a Access) Open() bool { return a.open }
 
-// Free reports whether nothing of the server is restricted: neither tools nor arguments.
-func (a Access) Free() bool { return a.free }
+// Free reports whether nothing of the server is restricted or shown otherwise than it is: neither tools nor arguments.
+func (a Access) Free() bool { return a.all && a.s.Shape == nil }
+
+// Parameters returns the top-level arguments that may be sent to a tool by the server's own config; nil: all. Read only. What grants say of
+// arguments is Arguments.
+func (a Access) Parameters(tool string) []string {
+	if a.s == nil || a.s.Shape == nil {
+		return nil
+	}
+	if o := a.s.Shape.overrides[tool]; o != nil {
+		return o.Parameters
+	}
+	return nil
+}
 
 // ToolsOnly reports whether the server is reached by toolsets alone, so that prompts, resources and completion are closed.
 func (a Access) ToolsOnly() bool { return a.open && !a.whole }
@@ -134,8 +147,13 @@ func (a Access) ToolsOnly() bool { return a.open && !a.whole }
 // Tool reports whether a tool may be listed and called; name is the server's own. Where anything is restricted, what has no name is closed:
 // a server may find one where the gateway didn't.
 func (a Access) Tool(name string) bool {
-	if a.free || !a.open || name == "" {
-		return a.free
+	switch {
+	case a.Free():
+		return true
+	case !a.open || name == "" || !a.s.Shape.shows(name):
+		return false
+	case a.all:
+		return true
 	}
 	if len(a.p.Grants) == 1 {
 		return a.t.usableBy(&a.only, a.s.Name, name)

@@ -48,7 +48,7 @@ type editor struct {
 	// nil until something of them changes
 	certificates *edit[string, *Principal]
 	teams        *edit[string, *Team]
-	toolsets     *edit[string, *toolset]
+	toolsets     *edit[string, *Toolset]
 	secrets      *edit[string, *Secret]
 	bases        *edit[confset.Key, confset.Object]
 
@@ -56,6 +56,8 @@ type editor struct {
 	ownClaims, ownLost, ownRings, ownProviders, ownGateways, ownOverlays, ownTargets bool
 
 	moved map[confset.Key]struct{} // objects whose overlays changed; nil: none
+
+	regrouped map[string]map[string]*Server // what changed in access groups, by name; nil: a server left
 
 	contested map[credential]struct{} // credentials whose claims changed
 	noted     []confset.Key           // objects with something to tell
@@ -73,6 +75,7 @@ func newEditor(t *Table) *editor {
 }
 
 func (e *editor) done() *Table {
+	e.gather()
 	t := e.next
 	t.servers, t.keys, t.principals, t.notes = e.servers.done(), e.keys.done(), e.principals.done(), e.notes.done()
 	finish(e.certificates, &t.certificates)
@@ -104,7 +107,7 @@ func (e *editor) upsert(key confset.Key, r result) {
 	switch v := r.value.(type) {
 	case *Server:
 		v.Timeouts = v.own.over(e.next.settings.Timeouts)
-		e.servers.set(key.Name, v)
+		e.setServer(v)
 	case *apiKey:
 		e.dropKey(key.Name)
 		e.putKey(v)
@@ -114,7 +117,7 @@ func (e *editor) upsert(key confset.Key, r result) {
 		e.ringsToChange()[key.Name] = v
 	case *Team:
 		begin(&e.teams, &e.next.teams).set(key.Name, v)
-	case *toolset:
+	case *Toolset:
 		begin(&e.toolsets, &e.next.toolsets).set(key.Name, v)
 	case *Secret:
 		begin(&e.secrets, &e.next.secrets).set(key.Name, v)
@@ -132,7 +135,7 @@ func (e *editor) remove(key confset.Key) {
 	e.forget(key)
 	switch key.Kind {
 	case kindServer:
-		e.servers.del(key.Name)
+		e.dropServer(key.Name)
 	case kindSettings:
 		if key.Name == settingsName {
 			e.next.settings = builtIn()
@@ -189,13 +192,13 @@ func rejects(outs []Outcome) int {
 func (e *editor) remerge() {
 	defaults := e.next.settings.Timeouts
 	for s := range e.servers.values() {
-		merged := s.own.over(defaults)
-		if merged == s.Timeouts {
+		timeouts := s.own.over(defaults)
+		if timeouts == s.Timeouts {
 			continue
 		}
 		changed := *s
-		changed.Timeouts = merged
-		e.servers.set(s.Name, &changed)
+		changed.Timeouts = timeouts
+		e.setServer(&changed)
 	}
 }
 

@@ -5,17 +5,23 @@ import "github.com/go-json-experiment/json/jsontext"
 // Broken is a rule that the arguments of a call break. Problem goes on after the argument's name, and quotes nothing of the call.
 type Broken struct{ Parameter, Problem string }
 
+// LeftOut is the Problem of an argument that isn't among Access.Parameters.
+const LeftOut = "may not be sent: the server's config leaves it out"
+
 const shut = "can't be judged: the tool isn't open to this caller"
 
 // Arguments returns nil when some grant of the caller opens the tool and all its rules for arguments hold, on every level; else a rule that
 // is broken. arg returns the raw JSON of a top-level argument; ok is false when it isn't sent. raw nil with ok means that something was
-// sent that can't be judged, which no rule allows.
+// sent that can't be judged, which no rule allows. Which arguments the server's own config leaves out says Parameters.
 func (a Access) Arguments(tool string, arg func(name string) (raw []byte, ok bool)) *Broken {
-	if a.free {
+	if a.Free() {
 		return nil
 	}
-	if !a.open {
+	if !a.open || !a.s.Shape.shows(tool) {
 		return &Broken{Problem: shut}
+	}
+	if a.all {
+		return nil
 	}
 	var c chain
 	var first *Broken

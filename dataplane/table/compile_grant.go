@@ -2,7 +2,6 @@ package table
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hopgate/hopgate/proto/confset"
@@ -120,29 +119,6 @@ func compileTeam(obj confset.Object, n *notes) *Team {
 	t.Grant.fill("spec.", m.GetSpec(), n)
 	t.Limit.identify("team/"+name, "the team "+name)
 	return t
-}
-
-func compileToolset(obj confset.Object, n *notes) *toolset {
-	m := new(configv1.Toolset)
-	if !decode(obj, m, n) {
-		return nil
-	}
-	ts := &toolset{tools: map[string][]string{}}
-	for i, tool := range m.GetSpec().GetTools() {
-		if tool.GetServer() == "" || tool.GetTool() == "" {
-			n.reject(fmt.Sprintf("spec.tools[%d]", i), "lacks the server or the tool; write both")
-			continue
-		}
-		ts.tools[tool.GetServer()] = append(ts.tools[tool.GetServer()], tool.GetTool())
-	}
-	if len(m.GetSpec().GetTools()) == 0 {
-		n.reject("spec.tools", "is empty; add at least one tool")
-	}
-	for server, tools := range ts.tools {
-		slices.Sort(tools)
-		ts.tools[server] = slices.Compact(tools)
-	}
-	return ts
 }
 
 // compileLimit returns nil when nothing is limited. The caller gives it an identity.

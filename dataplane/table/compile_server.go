@@ -18,19 +18,21 @@ func compileServer(obj confset.Object, region string, n *notes) *Server {
 	}
 	spec, name := m.GetSpec(), obj.Key.Name
 	s := &Server{
-		Name:      name,
-		UID:       obj.UID,
-		Transport: oneOf(n, "spec.transport", spec.GetTransport(), "streamable_http"),
-		Protocol:  oneOf(n, "spec.protocol", spec.GetProtocol(), "auto", "modern", "legacy"),
-		Internal:  oneOf(n, "spec.reachable_from", spec.GetReachableFrom(), "any", "internal") == "internal",
-		Ranges:    ranges(n, "spec.allowed_cidrs", spec.GetAllowedCidrs()),
-		Groups:    spec.GetAccessGroups(),
-		Limit:     compileLimit("spec.limits", spec.GetLimits(), n),
-		Hash:      obj.Hash,
-		own:       compileTimeouts("spec.timeouts", spec.GetTimeouts(), n),
+		Name:     name,
+		UID:      obj.UID,
+		Internal: oneOf(n, "spec.reachable_from", spec.GetReachableFrom(), "any", "internal") == "internal",
+		Ranges:   ranges(n, "spec.allowed_cidrs", spec.GetAllowedCidrs()),
+		Groups:   spec.GetAccessGroups(),
+		Limit:    compileLimit("spec.limits", spec.GetLimits(), n),
+		Hash:     obj.Hash,
+		own:      compileTimeouts("spec.timeouts", spec.GetTimeouts(), n),
 	}
 	s.Limit.identify("server/"+name, "the server "+name)
-	s.Target = chooseTarget(spec, region, n)
+	s.behave(spec, n)
+	s.Shape = compileShape(name, spec.GetTools(), n)
+	if s.Instances = chooseTargets(spec, region, n); len(s.Instances) > 0 {
+		s.Target = s.Instances[0]
+	}
 	s.Auth = compileAuth(spec.GetAuth(), s.Target, n)
 	s.AuthType = s.Auth.Type
 	s.limitTools(spec.GetToolLimits(), n)

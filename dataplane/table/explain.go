@@ -14,14 +14,14 @@ const (
 
 // Step says what one level makes of a request, for people.
 type Step struct {
-	Level   string // key, caller (neither key nor token), claim, team; last: verdict
-	Subject string // who that is: ci, core, groups = dev of the identity provider okta; of the verdict: who asks
+	Level   string // key, caller (neither key nor token), claim, team; server, if its config says what is shown; last: verdict
+	Subject string // who that is: ci, core, groups = dev of the identity provider okta; the server; of the verdict: who asks
 	Verdict string // Granted, ToolsOnly or Denied
 	Why     string // one sentence without its subject: "opens server github by group dev"
 }
 
 // Explain says for each level what of s it opens to p, and whether tool may be used unless that is empty. The last step is the verdict, which
-// is that of Access.
+// is that of Access. tool is the server's own name.
 func (t *Table) Explain(p *Principal, s *Server, tool string) []Step {
 	var steps []Step
 	for _, g := range p.Grants {
@@ -42,7 +42,45 @@ func (t *Table) Explain(p *Principal, s *Server, tool string) []Step {
 			}
 		}
 	}
+	if s.Shape != nil {
+		st := Step{Level: "server", Subject: s.Name}
+		st.Verdict, st.Why = s.Shape.because(tool)
+		steps = append(steps, st)
+	}
 	return append(steps, t.verdict(p, s, tool))
+}
+
+// because says what a server's own config makes of a tool, in the order in which Show decides.
+func (s *Shape) because(tool string) (verdict, why string) {
+	if tool == "" {
+		return Granted, "shows its tools as spec.tools says"
+	}
+	if other, ok := s.real[tool]; ok && other != tool {
+		return s.renamed(tool, other)
+	}
+	if !s.opens(tool) {
+		return Denied, "by spec.tools it " + (&ToolRule{Allow: s.allow, Deny: s.deny}).against(tool)
+	}
+	v, _ := s.Show(tool)
+	why = "shows tool " + tool
+	if v.Name != tool {
+		why += " as " + v.Name
+	}
+	if v.Parameters != nil {
+		why += "; of its arguments just " + strings.Join(v.Parameters, ", ") + " may be sent"
+	}
+	if s.HideDrifted && v.Pin != "" {
+		why += "; it is hidden while its definition isn't the pinned one"
+	}
+	return Granted, why
+}
+
+// renamed is because for a tool under whose name another is shown.
+func (s *Shape) renamed(tool, other string) (verdict, why string) {
+	if v, ok := s.Show(tool); ok {
+		return Granted, "shows tool " + tool + " as " + v.Name + ", and tool " + other + " as " + tool
+	}
+	return Denied, "shows tool " + other + " as " + tool + ", and no other tool of that name: to ask about it, name " + other
 }
 
 // because says what a level opens, in the order in which usable decides.

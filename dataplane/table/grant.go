@@ -1,7 +1,5 @@
 package table
 
-import "slices"
-
 // Grant is what one grant of a key, team or claim opens, compiled. It is immutable. The zero Grant opens nothing.
 type Grant struct {
 	// All opens every server; else Servers and Groups count, by name.
@@ -67,14 +65,6 @@ type Team struct {
 	Limit *Limit
 }
 
-// toolset is a named set of tools: by server, each list in order.
-type toolset struct{ tools map[string][]string }
-
-func (ts *toolset) holds(server, tool string) bool {
-	_, ok := slices.BinarySearch(ts.tools[server], tool)
-	return ok
-}
-
 // reach is how much of a server a grant opens, before its rules.
 type reach uint8
 
@@ -121,7 +111,7 @@ func (t *Table) opening(g *Grant, s *Server) opening {
 		}
 	}
 	for _, name := range g.Toolsets {
-		if ts, ok := t.toolsets.get(name); ok && len(ts.tools[s.Name]) > 0 {
+		if ts, ok := t.toolsets.get(name); ok && len(ts.of[s.Name]) > 0 {
 			return opening{reach: someTools, door: byToolset, by: name}
 		}
 	}

@@ -99,11 +99,29 @@ func (m *model) toolAt(o opens, server, tool string) bool {
 
 // tool reports whether some way opens a tool on all its levels, and with args, unless that is nil, all rules for arguments hold there.
 func (m *model) tool(ways []way, server, tool string, args map[string]string) bool {
-	return slices.ContainsFunc(ways, func(w way) bool {
+	return m.shown(server, tool) && slices.ContainsFunc(ways, func(w way) bool {
 		return !slices.ContainsFunc(m.levels(w), func(o opens) bool {
 			return !m.toolAt(o, server, tool) || args != nil && !argumentsAt(o, server, tool, args)
 		})
 	})
+}
+
+// shown reports whether the server's own config shows a tool.
+func (m *model) shown(server, tool string) bool {
+	s := m.servers[server].GetTools()
+	if !opened(s, tool) {
+		return false
+	}
+	for _, o := range s.GetOverrides() {
+		if o.GetTool() != tool && o.GetName() == tool && opened(s, o.GetTool()) {
+			return false // under this name another is shown
+		}
+	}
+	return true
+}
+
+func opened(s *configv1.ServerTools, tool string) bool {
+	return (len(s.GetAllow()) == 0 || anyFits(s.GetAllow(), tool)) && !anyFits(s.GetDeny(), tool)
 }
 
 func argumentsAt(o opens, server, tool string, args map[string]string) bool {
@@ -158,6 +176,21 @@ var (
 
 func some(rt *rapid.T, label string, from []string, most int) []string {
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(from), 0, most, rapid.ID).Draw(rt, label)
+}
+
+// drawShown has at most one override: several can be refused.
+func drawShown(rt *rapid.T) *configv1.ServerTools {
+	if rapid.IntRange(0, 2).Draw(rt, "shaped") > 0 {
+		return nil
+	}
+	s := &configv1.ServerTools{Allow: some(rt, "shown", worldPatterns, 2), Deny: some(rt, "hidden", worldPatterns, 1)}
+	if rapid.Bool().Draw(rt, "renamed") {
+		s.Overrides = []*configv1.ToolOverride{{Tool: rapid.SampledFrom(worldTools).Draw(rt, "tool"), Name: rapid.SampledFrom([]string{"n", "x", "xy", "z"}).Draw(rt, "as")}}
+	}
+	if len(s.Allow)+len(s.Deny)+len(s.Overrides) == 0 {
+		return nil
+	}
+	return s
 }
 
 func drawRules(rt *rapid.T) (out []*configv1.ToolRule) {

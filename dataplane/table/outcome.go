@@ -27,7 +27,7 @@ func Check(obj confset.Object) []Outcome {
 	return compile(obj, "", nil).outs
 }
 
-// result is what became of one object. value is a pointer to what is served: *Server, *apiKey, *Settings, *Ring, *Team, *toolset, *Secret,
+// result is what became of one object. value is a pointer to what is served: *Server, *apiKey, *Settings, *Ring, *Team, *Toolset, *Secret,
 // *IdentityProvider, *gateway or *laid. It is nil when the object was rejected or its kind is unknown; only a rejected ingress or overlay leaves something.
 type result struct {
 	value    any

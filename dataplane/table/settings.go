@@ -18,8 +18,9 @@ func builtIn() *Settings {
 		Result:              rules.ResultLimit,
 		Depth:               rules.Depth,
 		StreamsPerPrincipal: rules.StreamsPerPrincipal,
+		Page:                rules.Page,
 		SampleRatio:         rules.SampleRatio,
-		Timeouts:            Timeouts{Connect: rules.Connect, FirstByte: rules.FirstByte, Idle: rules.Idle, Total: rules.Total},
+		Timeouts:            Timeouts{Connect: rules.Connect, FirstByte: rules.FirstByte, Idle: rules.Idle, Total: rules.Total, List: rules.List},
 	}
 }
 
@@ -38,6 +39,7 @@ func compileSettings(obj confset.Object, n *notes) *Settings {
 	size(n, "spec.limits.result", limits.GetResult(), &s.Result)
 	count(n, "spec.limits.depth", limits.GetDepth(), &s.Depth)
 	count(n, "spec.limits.streams_per_principal", limits.GetStreamsPerPrincipal(), &s.StreamsPerPrincipal)
+	count(n, "spec.limits.page", limits.GetPage(), &s.Page)
 	ratio(n, "spec.tracing.sample_ratio", m.GetSpec().GetTracing().GetSampleRatio(), &s.SampleRatio)
 	s.Timeouts = compileTimeouts("spec.timeouts", m.GetSpec().GetTimeouts(), n).over(s.Timeouts)
 	return s
@@ -77,7 +79,7 @@ func ratio(n *notes, field, text string, to *float64) {
 }
 
 // ownTimeouts are those an object sets itself; nil means not set, which differs from a set 0.
-type ownTimeouts struct{ connect, firstByte, idle, total *time.Duration }
+type ownTimeouts struct{ connect, firstByte, idle, total, list *time.Duration }
 
 func compileTimeouts(field string, m *configv1.Timeouts, n *notes) ownTimeouts {
 	if m == nil {
@@ -88,6 +90,7 @@ func compileTimeouts(field string, m *configv1.Timeouts, n *notes) ownTimeouts {
 		firstByte: duration(n, field+".first_byte", m.GetFirstByte()),
 		idle:      duration(n, field+".idle", m.GetIdle()),
 		total:     duration(n, field+".total", m.GetTotal()),
+		list:      duration(n, field+".list", m.GetList()),
 	}
 }
 
@@ -108,7 +111,7 @@ func (o ownTimeouts) over(t Timeouts) Timeouts {
 	for _, x := range []struct {
 		own *time.Duration
 		to  *time.Duration
-	}{{o.connect, &t.Connect}, {o.firstByte, &t.FirstByte}, {o.idle, &t.Idle}, {o.total, &t.Total}} {
+	}{{o.connect, &t.Connect}, {o.firstByte, &t.FirstByte}, {o.idle, &t.Idle}, {o.total, &t.Total}, {o.list, &t.List}} {
 		if x.own != nil {
 			*x.to = *x.own
 		}

@@ -13,6 +13,9 @@
 // What callers may use is decided here (Access) from grants, teams and toolsets that were taken apart when they came in: a request does a few
 // look-ups. They name each other and are joined only then, so that no change of one makes another be compiled again.
 //
+// Under which names tools are shown, and which aren't, is one rule for listing and calling: Shape for a server, Toolset for a toolset. Each has
+// its inverse, and no two tools of one endpoint have one name.
+//
 // It refuses to enforce: expiry, limits and rights are read here and enforced by the stages of request/.
 package table
 
@@ -66,9 +69,11 @@ type Table struct {
 	settings *Settings
 	servers  shards[string, *Server]
 	teams    shards[string, *Team]
-	toolsets shards[string, *toolset]
+	toolsets shards[string, *Toolset]
 	secrets  shards[string, *Secret]
 	rings    map[string]*Ring // by purpose
+
+	groups shards[string, []*Server] // by access group, each in the order of names
 
 	keys         shards[string, *apiKey] // by name; also those that lost to another
 	principals   shards[[32]byte, *Principal]
@@ -97,8 +102,9 @@ func New(cfg Config) *Table {
 		version:      Version{Digest: confset.Empty().Digest()},
 		settings:     builtIn(),
 		servers:      newShards[string, *Server](placeText),
+		groups:       newShards[string, []*Server](placeText),
 		teams:        newShards[string, *Team](placeText),
-		toolsets:     newShards[string, *toolset](placeText),
+		toolsets:     newShards[string, *Toolset](placeText),
 		secrets:      newShards[string, *Secret](placeText),
 		keys:         newShards[string, *apiKey](placeText),
 		principals:   newShards[[32]byte, *Principal](placeHash),

@@ -18,8 +18,8 @@ import (
 func TestAnEmptyTableHasBuiltInSettings(t *testing.T) {
 	var h table.Holder
 	s := h.Load().Settings()
-	want := table.Settings{Body: 4 << 20, Event: 16 << 20, Result: 64 << 20, Depth: 64, StreamsPerPrincipal: 100, SampleRatio: 0.01,
-		Timeouts: table.Timeouts{Connect: 5 * time.Second, FirstByte: time.Minute, Idle: 5 * time.Minute}}
+	want := table.Settings{Body: 4 << 20, Event: 16 << 20, Result: 64 << 20, Depth: 64, StreamsPerPrincipal: 100, Page: 1000, SampleRatio: 0.01,
+		Timeouts: table.Timeouts{Connect: 5 * time.Second, FirstByte: time.Minute, Idle: 5 * time.Minute, List: 5 * time.Second}}
 	if *s != want {
 		t.Errorf("%+v, want %+v", *s, want)
 	}
@@ -117,12 +117,12 @@ func prefixes(have, want []string) bool {
 
 func TestTimeoutsComeFromTheNearestLevel(t *testing.T) {
 	s := spec(at("http://h/"))
-	s.Timeouts = &configv1.Timeouts{Connect: "1s", Total: "0s"}
-	defaults := settings(t, &configv1.SettingsSpec{Timeouts: &configv1.Timeouts{Connect: "2s", FirstByte: "3s", Total: "4s"}})
+	s.Timeouts = &configv1.Timeouts{Connect: "1s", Total: "0s", List: "6s"}
+	defaults := settings(t, &configv1.SettingsSpec{Timeouts: &configv1.Timeouts{Connect: "2s", FirstByte: "3s", Total: "4s", List: "7s"}})
 	tab, _ := apply(empty(), server(t, "a", s))
 	tab, outs := apply(tab, defaults)
 	a, _ := tab.Server("a")
-	if want := (table.Timeouts{Connect: time.Second, FirstByte: 3 * time.Second, Idle: 5 * time.Minute}); a.Timeouts != want || len(outs) > 0 {
+	if want := (table.Timeouts{Connect: time.Second, FirstByte: 3 * time.Second, Idle: 5 * time.Minute, List: 6 * time.Second}); a.Timeouts != want || len(outs) > 0 {
 		t.Errorf("%+v, want %+v; %q", a.Timeouts, want, outs)
 	}
 	other, _ := apply(empty(), server(t, "a", s), defaults)
@@ -195,7 +195,7 @@ func TestWhatThisVersionDoesNotKnowIsTold(t *testing.T) {
 	newer := server(t, "a", spec(at("http://h/")))
 	newer.Body = append(slices.Clone(newer.Body), 0xfa, 0x3f, 1, 'x') // field 1023, one byte long
 	tab, outs := apply(empty(), object(t, "gizmo", "x", &configv1.Server{}), newer, server(t, "b", &configv1.ServerSpec{
-		Transport: "sse", Protocol: "future", Auth: &configv1.Auth{Type: "magic", Value: &configv1.Value{Secret: "s"}}, Endpoints: []*configv1.Endpoint{at("http://h/")}}))
+		Transport: "carrier", Protocol: "future", Auth: &configv1.Auth{Type: "magic", Value: &configv1.Value{Secret: "s"}}, Endpoints: []*configv1.Endpoint{at("http://h/")}}))
 	want := []string{"gizmo/x warned : kind not known to this version", "server/a warned :", "server/b rejected spec.transport:", "server/b rejected spec.protocol:", "server/b rejected spec.auth.type:"}
 	if !prefixes(outs, want) {
 		t.Errorf("outcomes %q", outs)

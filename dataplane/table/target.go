@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -16,14 +17,15 @@ import (
 	"github.com/hopgate/hopgate/proto/redact"
 )
 
-// chooseTarget checks every endpoint and returns the one for a region: the endpoint that names it, else the one without regions, else nil.
-func chooseTarget(spec *configv1.ServerSpec, region string, n *notes) *Target {
+// chooseTargets checks every endpoint and returns the instances for a region: the endpoints that name it, or, when none does, those without
+// regions. Of two with one ID the first stays: that is one URL.
+func chooseTargets(spec *configv1.ServerSpec, region string, n *notes) []*Target {
 	if len(spec.GetEndpoints()) == 0 {
 		n.reject("spec.endpoints", "is empty; give at least one endpoint with its url")
 		return nil
 	}
 	verify := compileTLS("spec.tls", spec.GetTls(), n)
-	var named, anywhere *Target
+	var named, anywhere []*Target
 	for i, ep := range spec.GetEndpoints() {
 		t, problem := parseTarget(ep.GetUrl())
 		if problem != "" {
@@ -32,16 +34,29 @@ func chooseTarget(spec *configv1.ServerSpec, region string, n *notes) *Target {
 		}
 		verify.equip(t)
 		switch {
-		case len(ep.GetRegions()) == 0 && anywhere == nil:
-			anywhere = t
-		case slices.Contains(ep.GetRegions(), region) && named == nil:
-			named = t
+		case len(ep.GetRegions()) == 0:
+			anywhere = withInstance(anywhere, t)
+		case slices.Contains(ep.GetRegions(), region):
+			named = withInstance(named, t)
 		}
 	}
-	if named != nil {
+	if len(named) > 0 {
 		return named
 	}
 	return anywhere
+}
+
+func withInstance(list []*Target, t *Target) []*Target {
+	if slices.ContainsFunc(list, func(other *Target) bool { return other.ID == t.ID }) {
+		return list
+	}
+	return append(list, t)
+}
+
+// instanceID is never 0, which stands for any instance.
+func instanceID(url string) uint32 {
+	sum := sha256.Sum256([]byte(url))
+	return max(binary.BigEndian.Uint32(sum[:4]), 1)
 }
 
 // parseTarget takes a URL apart without changing a byte of its path and query. The problem never quotes the URL: it may hold a secret.
@@ -74,7 +89,7 @@ func parseTarget(url string) (t *Target, problem string) {
 	if problem = t.locate(authority); problem != "" {
 		return nil, problem
 	}
-	t.Masked = redact.URL(url)
+	t.Masked, t.ID = redact.URL(url), instanceID(url)
 	return t, ""
 }
 

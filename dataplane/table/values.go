@@ -14,11 +14,20 @@ import (
 type Server struct {
 	Name      string
 	UID       string
-	Transport string // streamable_http
-	Protocol  string // auto, modern or legacy
+	Transport string // streamable_http or sse
+	Protocol  string // auto, modern or legacy; of transport sse always legacy
 	AuthType  string // Auth.Type
-	// Target is where to call from this region; nil when no endpoint is reachable from here.
-	Target *Target
+	// Target is where to call from this region; nil when no endpoint is reachable from here. Instances are all of them, Target the first.
+	Target    *Target
+	Instances []*Target
+	// Shape says what of its tools is shown; nil: all, as they are.
+	Shape *Shape
+	// Resilience bounds what it gets, complete.
+	Resilience Resilience
+	// NeedsSession: a call without a live session must not get one of its own.
+	NeedsSession bool
+	// ListTTL is how long its lists are served from memory when it doesn't say; 0: never.
+	ListTTL time.Duration
 	// Timeouts are complete: the server's own over those of Settings over the built-in ones.
 	Timeouts Timeouts
 	// Internal: only internal callers may see it. Ranges, unless empty, must contain the caller's address.
@@ -62,6 +71,9 @@ type Target struct {
 	TLS *tls.Config
 	// Key is equal for targets whose connections may be shared: same scheme, address and TLS settings.
 	Key string
+	// ID tells the instances of a server apart, in sealed sessions: the first 4 bytes of the SHA-256 of the URL as configured,
+	// big endian, and never 0.
+	ID uint32
 }
 
 // Timeouts of one call, per phase; 0 means no limit.
@@ -70,6 +82,19 @@ type Timeouts struct {
 	FirstByte time.Duration // last byte of the request to first byte of the answer
 	Idle      time.Duration // between two bytes of an answer
 	Total     time.Duration // the whole call
+	List      time.Duration // a server's part in an answer made from several
+}
+
+// Resilience is how one data plane treats a server that is slow or broken, complete.
+type Resilience struct {
+	MaxInFlight     int           // 0: no limit
+	Queue           int           // calls that may wait
+	QueueTimeout    time.Duration // for how long
+	BreakerFailures int           // in a row; 0: no breaker
+	BreakerOpen     time.Duration // at first
+	HealthInterval  time.Duration // 0: only while a breaker is open
+	HealthTimeout   time.Duration
+	Retries         int // of calls that can't have run, or may run twice
 }
 
 // Settings are the fleet-wide defaults, complete.
@@ -79,6 +104,7 @@ type Settings struct {
 	Result              int64 // bytes of a whole JSON answer
 	Depth               int   // nesting of a request body
 	StreamsPerPrincipal int   // open streams per principal on this data plane
+	Page                int   // items on one page of a list made from several servers
 	SampleRatio         float64
 	Timeouts            Timeouts
 }

@@ -19,6 +19,7 @@ const (
 	CodeInternal        = -32603
 	CodeUpstream        = -32000 // the way to the upstream, or the upstream itself, failed
 	CodeSession         = -32001 // session not found: what every SDK sends with 404
+	CodeResource        = -32002 // resource not found (MCP up to 2025-11-25)
 	CodeUnauthenticated = -32010
 	CodeDenied          = -32011
 	CodeNotFound        = -32012

@@ -8,6 +8,18 @@ const (
 	MostClockSkew = 5 * time.Minute
 )
 
+// Built-in values of servers, used where the object says nothing.
+const (
+	ListTTL = 30 * time.Second // how long a server's lists are served from memory when it doesn't say so itself
+
+	QueueTimeout    = 5 * time.Second  // how long a call waits for another to end, where a queue is configured
+	BreakerFailures = 5                // failures in a row after which an instance gets no calls for a while
+	BreakerOpen     = time.Second      // how long at first
+	MostBreakerOpen = 30 * time.Second // how long at most, after failed attempts
+	HealthTimeout   = 5 * time.Second  // for an instance to answer whether it lives
+	Retries         = 1                // of a call that can't have run, or may run twice
+)
+
 var (
 	// InternalRanges are the ranges of internal callers of an Ingress that names none: RFC 1918, loopback and RFC 4193. Read only.
 	InternalRanges = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1", "fc00::/7"}

@@ -10,7 +10,10 @@ import (
 )
 
 // MostLevel is the highest feature level that any field needs. A data plane of this version understands it.
-const MostLevel = 3
+const MostLevel = 4
+
+// overlayLevel is the level from which data planes know overlays.
+const overlayLevel = 3
 
 // minimum says which feature level a field needs.
 type minimum struct {
@@ -70,7 +73,21 @@ var minimums = []minimum{
 	// A value goes to nobody who can't use it.
 	{path: "secret", level: 2},
 	// Who can't lay it over its target would serve that without it.
-	{path: "overlay", level: 3},
+	{path: "overlay", level: overlayLevel},
+
+	// What of a server is shown, and how it is treated: without these hidden tools would be open, and broken servers called on and on. Several
+	// endpoints for a region need no level: those who know one take the first.
+	{path: "server.spec.transport", level: 4, known: []string{"streamable_http"}},
+	{path: "server.spec.tools", level: 4},
+	{path: "server.spec.resilience", level: 4},
+	{path: "server.spec.sessions", level: 4},
+	{path: "server.spec.list_ttl", level: 4},
+	{path: "server.spec.timeouts.list", level: 4},
+	{path: "settings.spec.timeouts.list", level: 4},
+	{path: "settings.spec.limits.page", level: 4},
+	// Under another name than the server's own, clients would ask for it in vain.
+	{path: "toolset.spec.tools.name", level: 4},
+	{path: "toolset.spec.tools.description", level: 4},
 }
 
 // gauge is what one message, or what stands below one field, needs.
@@ -81,7 +98,18 @@ type gauge struct {
 	fields []*gauge // by field number; nil: level 1
 }
 
-var gauges = newGauges(minimums)
+var gauges = newGauges(patched(minimums))
+
+// patched adds what overlays need that set a field: what the field needs, where that is more than overlays need anyway.
+func patched(table []minimum) []minimum {
+	for _, m := range table {
+		path := strings.SplitN(m.path, ".spec.", 2)
+		if slices.Contains(overlaid, path[0]) && len(path) == 2 && m.level > overlayLevel {
+			table = append(table, minimum{"overlay.spec." + path[0] + "." + path[1], m.level, m.known})
+		}
+	}
+	return table
+}
 
 // Level returns the least feature level a data plane must have to honour everything that is set in the body of an object, from 1 to
 // MostLevel. It is the same for the same bytes, and doesn't decode them: it looks at the numbers of their fields.

@@ -17,7 +17,7 @@ import (
 // firstVersion is every field below name and labels that the first version had. It is closed: a field added later belongs into the table of
 // levels, at a level above those that data planes without it say.
 var firstVersion = strings.Fields(`
-	server.spec.transport server.spec.endpoints server.spec.endpoints.url server.spec.endpoints.regions server.spec.protocol server.spec.auth
+	server.spec.endpoints server.spec.endpoints.url server.spec.endpoints.regions server.spec.protocol server.spec.auth
 	server.spec.timeouts server.spec.timeouts.connect server.spec.timeouts.first_byte server.spec.timeouts.idle server.spec.timeouts.total
 	server.spec.tls server.spec.tls.ca_pem server.spec.tls.server_name
 	apikey.spec.sha256 apikey.spec.user apikey.spec.servers apikey.spec.roles apikey.spec.expires apikey.spec.trust_trace_context
@@ -77,6 +77,10 @@ func TestEveryFieldAfterTheFirstVersionNeedsItsLevel(t *testing.T) {
 	}
 }
 
+func over(s *configv1.ServerSpec) *configv1.Overlay {
+	return &configv1.Overlay{Name: "o", Spec: &configv1.OverlaySpec{Kind: "server", Patch: &configv1.OverlaySpec_Server{Server: s}}}
+}
+
 func TestLevelIsThatOfWhatIsSet(t *testing.T) {
 	endpoints := []*configv1.Endpoint{{Url: "https://a.example.com/mcp", Regions: []string{"eu"}}}
 	labels := map[string]string{"team": "search"}
@@ -103,6 +107,15 @@ func TestLevelIsThatOfWhatIsSet(t *testing.T) {
 		"a secret":             {&configv1.Secret{Name: "s"}, 2},
 		"an identity provider": {&configv1.IdentityProvider{Name: "i"}, 2},
 		"an overlay":           {&configv1.Overlay{Name: "o"}, 3},
+		"an overlay of old":    {over(&configv1.ServerSpec{Transport: "streamable_http", ReachableFrom: "internal"}), 3},
+		"one that hides tools": {over(&configv1.ServerSpec{Tools: &configv1.ServerTools{Deny: []string{"x"}}}), 4},
+		"several endpoints":    {&configv1.Server{Spec: &configv1.ServerSpec{Endpoints: append(endpoints, endpoints...)}}, 1},
+		"a hidden tool":        {&configv1.Server{Spec: &configv1.ServerSpec{Tools: &configv1.ServerTools{Deny: []string{"x"}}}}, 4},
+		"a breaker":            {&configv1.Server{Spec: &configv1.ServerSpec{Resilience: &configv1.Resilience{Retries: 1}}}, 4},
+		"another transport":    {&configv1.Server{Spec: &configv1.ServerSpec{Transport: "sse"}}, 4},
+		"a time for lists":     {&configv1.Settings{Name: "default", Spec: &configv1.SettingsSpec{Timeouts: &configv1.Timeouts{List: "1s"}}}, 4},
+		"a toolset":            {&configv1.Toolset{Spec: &configv1.ToolsetSpec{Tools: []*configv1.ToolsetTool{{Server: "a", Tool: "x"}}}}, 2},
+		"a toolset's own name": {&configv1.Toolset{Spec: &configv1.ToolsetSpec{Tools: []*configv1.ToolsetTool{{Server: "a", Tool: "x", Name: "y"}}}}, 4},
 	} {
 		kind := strings.ToLower(string(c.obj.ProtoReflect().Descriptor().Name()))
 		body, err := rules.Body(c.obj)

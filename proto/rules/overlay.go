@@ -175,16 +175,18 @@ func (vs *Violations) within(at string, of Violations) {
 
 // serverPatch checks what doesn't depend on the rest of the server: of auth just its type.
 func (vs *Violations) serverPatch(at string, s *configv1.ServerSpec, server string) {
-	vs.word(at+".transport", s.GetTransport(), "streamable_http")
+	vs.transport(at+".", s)
 	if len(s.GetEndpoints()) > 0 {
 		vs.endpoints(at+".endpoints", s.GetEndpoints())
 	}
-	vs.word(at+".protocol", s.GetProtocol(), "auto", "modern", "legacy")
 	vs.word(at+".auth.type", s.GetAuth().GetType(), authTypes...)
 	vs.timeouts(at+".timeouts", s.GetTimeouts())
 	vs.trust(at+".tls", s.GetTls())
 	vs.word(at+".reachable_from", s.GetReachableFrom(), "any", "internal")
 	vs.ranges(at+".allowed_cidrs", s.GetAllowedCidrs(), nil)
 	vs.accessGroups(at+".access_groups", s.GetAccessGroups(), server)
+	vs.toolsPatch(at+".tools", s.GetTools())
+	vs.resiliencePatch(at+".resilience", s.GetResilience())
+	vs.behaviour(at+".", s)
 	vs.headers(at+".", &configv1.ServerSpec{Headers: s.GetHeaders(), ClientHeaders: s.GetClientHeaders(), ForwardHeaders: s.GetForwardHeaders()})
 }

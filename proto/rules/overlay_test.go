@@ -15,7 +15,7 @@ func TestOverlaysClearFieldsOfTheSpecThatStandInNoList(t *testing.T) {
 	for path, want := range map[string]bool{
 		"spec.limits": true, "spec.limits.rate": true, "spec.endpoints": true, "spec.auth.token_tls.ca_pem": true,
 		"spec": false, "name": false, "labels": false, "meta.uid": false, "spec.": false, "spec.limits.": false, "": false, "spec.endpoints.url": false,
-		"spec.limits.rate.x": false, "spec.tools": false,
+		"spec.limits.rate.x": false, "spec.tools": true, "spec.toolset": false,
 	} {
 		if got := rules.Clearable("server", path); got != want {
 			t.Errorf("%q: %v", path, got)

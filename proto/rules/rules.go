@@ -22,12 +22,14 @@ const (
 	ResultLimit         int64 = 64 << 20 // bytes of a JSON answer
 	Depth                     = 64       // nesting of a request body
 	StreamsPerPrincipal       = 100      // open streams per principal and data plane
+	Page                      = 1000     // items on one page of a list made from several servers
 	SampleRatio               = 0.01     // share of requests traced
 
 	Connect   = 5 * time.Second  // TCP connect and TLS handshake
 	FirstByte = 60 * time.Second // last byte sent to first byte answered
 	Idle      = 5 * time.Minute  // between two bytes of a body
 	Total     = time.Duration(0) // whole call; 0 is no limit
+	List      = 5 * time.Second  // a server's part in an answer made from several
 )
 
 // Violation is one thing that is wrong with an object.

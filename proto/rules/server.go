@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 )
 
 const (
-	mostEndpoints = 32
+	mostEndpoints = 256
+	mostInstances = 32 // endpoints of one region
 	mostRegions   = 64
 	mostGroups    = 64
 	mostPEM       = 64 << 10
@@ -23,9 +25,8 @@ func Server(s *configv1.Server) Violations {
 	vs.serverName("name", s.GetName())
 	vs.labels(s.GetLabels())
 	spec := s.GetSpec()
-	vs.word("spec.transport", spec.GetTransport(), "streamable_http")
+	vs.transport("spec.", spec)
 	vs.endpoints("spec.endpoints", spec.GetEndpoints())
-	vs.word("spec.protocol", spec.GetProtocol(), "auto", "modern", "legacy")
 	vs.auth("spec.auth.", spec.GetAuth())
 	vs.timeouts("spec.timeouts", spec.GetTimeouts())
 	vs.tls("spec.tls", spec.GetTls(), spec.GetEndpoints())
@@ -35,6 +36,9 @@ func Server(s *configv1.Server) Violations {
 	vs.headers("spec.", spec)
 	vs.limits("spec.limits", spec.GetLimits())
 	vs.toolLimits("spec.tool_limits", spec.GetToolLimits())
+	vs.serverTools("spec.tools", spec.GetTools())
+	vs.resilience("spec.resilience", spec.GetResilience())
+	vs.behaviour("spec.", spec)
 	return vs
 }
 
@@ -51,34 +55,69 @@ func (vs *Violations) endpoints(field string, endpoints []*configv1.Endpoint) {
 	vs.coverage(field, endpoints)
 }
 
-// coverage checks that no region is served by two endpoints.
+// transport checks how messages are exchanged with the server, and which revisions of MCP that leaves. path ends in a dot.
+func (vs *Violations) transport(path string, spec *configv1.ServerSpec) {
+	vs.word(path+"transport", spec.GetTransport(), "streamable_http", "sse")
+	vs.word(path+"protocol", spec.GetProtocol(), "auto", "modern", "legacy")
+	if spec.GetTransport() == "sse" && spec.GetProtocol() == "modern" {
+		vs.add(path+"protocol", "is modern, and transport sse is that of revision 2024-11-05", "write legacy or leave it out, or write transport streamable_http")
+	}
+}
+
+// behaviour checks what counts for calls through endpoints of several servers. path ends in a dot.
+func (vs *Violations) behaviour(path string, spec *configv1.ServerSpec) {
+	vs.word(path+"sessions", spec.GetSessions(), "ephemeral", "required")
+	vs.span(path+"list_ttl", spec.GetListTtl(), time.Millisecond, 24*time.Hour, "to serve nothing from memory")
+}
+
+// region is what is known of one while its endpoints are counted.
+type region struct {
+	urls map[string]string // to the path of the endpoint
+	told bool
+}
+
+// coverage checks the endpoints of each region: those that name it, or else those that name none.
 func (vs *Violations) coverage(field string, endpoints []*configv1.Endpoint) {
-	taken := map[string]string{} // region to the path that took it
-	everywhere := ""             // path of an endpoint for all regions
+	seen := map[string]*region{} // the empty name: of endpoints that name none
 	for i, e := range endpoints {
 		at := element(field, i)
 		if len(e.GetRegions()) == 0 {
-			if i > 0 {
-				vs.add(at+".regions", "is empty, which means all regions, and there are other endpoints", "name its regions: a region has one endpoint")
-			}
-			everywhere = at
-			continue
+			vs.instance(seen, "", at, at+".url", e.GetUrl())
 		}
-		if len(e.GetRegions()) > mostRegions {
-			vs.add(at+".regions", fmt.Sprintf("there are %d regions", len(e.GetRegions())), fmt.Sprintf("at most %d are possible", mostRegions))
-		}
-		if everywhere != "" {
-			vs.add(at+".regions", "has regions that "+everywhere+" has already: it names none, which means all", "name the regions of "+everywhere)
-		}
-		for j, r := range e.GetRegions() {
-			path := element(at+".regions", j)
+		vs.list(at+".regions", e.GetRegions(), mostRegions, "regions", func(path, r string) string {
+			before := len(*vs)
 			vs.region(path, r)
-			if first, ok := taken[r]; ok {
-				vs.add(path, quote(r)+" is in "+first+" already", "a region has one endpoint: remove one of the two")
-				continue
+			return vs.keyed(before, r)
+		})
+		for j, r := range e.GetRegions()[:min(len(e.GetRegions()), mostRegions)] {
+			if r != "" && slices.Index(e.GetRegions(), r) == j {
+				vs.instance(seen, r, at, element(at+".regions", j), e.GetUrl())
 			}
-			taken[r] = path
 		}
+	}
+}
+
+// instance counts an endpoint for a region; path is what to name when that is too much.
+func (vs *Violations) instance(seen map[string]*region, name, at, path, url string) {
+	r := seen[name]
+	if r == nil {
+		r = &region{urls: map[string]string{}}
+		seen[name] = r
+	}
+	of := "all regions that no other endpoint names"
+	if name != "" {
+		of = "region " + quote(name)
+	}
+	first, twice := r.urls[url]
+	switch {
+	case url == "":
+	case twice:
+		vs.add(path, "has the same URL for "+of+" as "+first, "remove one of the two: endpoints of one region are its instances, and calls are spread over them")
+	case len(r.urls) == mostInstances && !r.told:
+		r.told = true
+		vs.add(path, fmt.Sprintf("is one more endpoint for %s than the %d that are possible", of, mostInstances), "put a load balancer in front of some, and name that")
+	default:
+		r.urls[url] = at
 	}
 }
 
@@ -99,6 +138,7 @@ func (vs *Violations) timeouts(field string, t *configv1.Timeouts) {
 	vs.duration(field+".first_byte", t.GetFirstByte(), least, time.Hour, false)
 	vs.duration(field+".idle", t.GetIdle(), least, 24*time.Hour, false)
 	vs.duration(field+".total", t.GetTotal(), least, 24*time.Hour, true)
+	vs.duration(field+".list", t.GetList(), least, 5*time.Minute, false)
 }
 
 func (vs *Violations) tls(field string, t *configv1.UpstreamTLS, endpoints []*configv1.Endpoint) {

@@ -7,6 +7,8 @@ import (
 // SettingsName is the name of the one Settings object.
 const SettingsName = "default"
 
+const mostPage = 10_000
+
 // Settings returns everything that is wrong with the fleet-wide defaults.
 func Settings(s *configv1.Settings) Violations {
 	var vs Violations
@@ -20,6 +22,7 @@ func Settings(s *configv1.Settings) Violations {
 	vs.size("spec.limits.result", limits.GetResult(), "1KiB", "1GiB")
 	vs.count("spec.limits.depth", limits.GetDepth(), 4, 512)
 	vs.count("spec.limits.streams_per_principal", limits.GetStreamsPerPrincipal(), 1, 100_000)
+	vs.count("spec.limits.page", limits.GetPage(), 1, mostPage)
 	vs.timeouts("spec.timeouts", s.GetSpec().GetTimeouts())
 	vs.ratio("spec.tracing.sample_ratio", s.GetSpec().GetTracing().GetSampleRatio())
 	return vs

@@ -43,5 +43,32 @@ func Toolset(t *configv1.Toolset) Violations {
 		}
 		seen[key] = at
 	}
+	vs.toolsetNames(field, tools)
 	return vs
+}
+
+// toolsetNames checks under which names and with which texts a toolset has its tools.
+func (vs *Violations) toolsetNames(field string, tools []*configv1.ToolsetTool) {
+	seen := map[string]int{}
+	for i, tool := range tools {
+		at, name, own := element(field, i), tool.GetName(), tool.GetName() == ""
+		vs.prose(at+".description", tool.GetDescription(), mostDescription)
+		if own {
+			name = tool.GetTool()
+		} else if problem := ShownName(name); problem != "" {
+			vs.add(at+".name", problem, shownNameFix)
+		}
+		first, twice := seen[name]
+		switch {
+		case name == "":
+		case !twice:
+			seen[name] = i
+		case own && tools[first].GetServer() == tool.GetServer() && tools[first].GetTool() == name:
+			// the same tool: told already
+		case own:
+			vs.add(at, quote(name)+" is the name of "+element(field, first)+", too", "set name in one of the two: names are unique in a toolset")
+		default:
+			vs.add(at+".name", quote(name)+" is the name of "+element(field, first)+", too", "choose another: names are unique in a toolset")
+		}
+	}
 }

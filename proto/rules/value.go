@@ -56,18 +56,27 @@ func Ratio(s string) (float64, error) {
 }
 
 func (vs *Violations) duration(field, s string, least, most time.Duration, zero bool) {
+	meaning := ""
+	if zero {
+		meaning = "for no limit"
+	}
+	vs.span(field, s, least, most, meaning)
+}
+
+// span checks a time; zero says what 0s does, like "for no limit", and is empty where it isn't possible.
+func (vs *Violations) span(field, s string, least, most time.Duration, zero string) {
 	if s == "" {
 		return
 	}
 	d, err := Duration(s)
 	bounds := fmt.Sprintf("write a time from %s to %s", short(least), short(most))
-	if zero {
-		bounds += ", or 0s for no limit"
+	if zero != "" {
+		bounds += ", or 0s " + zero
 	}
 	switch {
 	case err != nil:
 		vs.add(field, quote(s)+" "+err.Error(), "write a number with its unit, for example 500ms, 30s or 5m")
-	case d == 0 && zero:
+	case d == 0 && zero != "":
 	case d < least:
 		vs.add(field, quote(s)+" is too short", bounds)
 	case d > most:
@@ -112,11 +121,16 @@ func (vs *Violations) count(field string, n, least, most int32) {
 }
 
 // text checks a value that people read: bounded, without control characters.
-func (vs *Violations) text(field, s string, most int) {
+func (vs *Violations) text(field, s string, most int) { vs.plain(field, s, most, "") }
+
+// prose checks a text of several lines.
+func (vs *Violations) prose(field, s string, most int) { vs.plain(field, s, most, "\t\n\r") }
+
+func (vs *Violations) plain(field, s string, most int, also string) {
 	if len(s) > most {
 		vs.add(field, fmt.Sprintf("is %d bytes long", len(s)), fmt.Sprintf("at most %d are possible", most))
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\uFFFD' }) {
+	if strings.ContainsFunc(s, func(r rune) bool { return (r < 0x20 || r == 0x7f || r == '\uFFFD') && !strings.ContainsRune(also, r) }) {
 		vs.add(field, "contains a control character or a broken one", "write plain text")
 	}
 }

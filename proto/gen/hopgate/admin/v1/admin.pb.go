@@ -3829,7 +3829,11 @@ type Upstream struct {
 	// x-hopgate-error of the last call that wasn't.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// When.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Instances that get no calls because their breaker is open, as masked URLs; at most 32.
+	Open []string `protobuf:"bytes,5,rep,name=open,proto3" json:"open,omitempty"`
+	// Pinned tools whose definition has changed; at most 100.
+	Drifted       []string `protobuf:"bytes,6,rep,name=drifted,proto3" json:"drifted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3888,6 +3892,20 @@ func (x *Upstream) GetError() string {
 func (x *Upstream) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+func (x *Upstream) GetOpen() []string {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+func (x *Upstream) GetDrifted() []string {
+	if x != nil {
+		return x.Drifted
 	}
 	return nil
 }
@@ -6362,12 +6380,14 @@ const file_hopgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x05field\x18\x03 \x01(\tR\x05field\x12\x12\n" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x12\x1a\n" +
 	"\brejected\x18\x05 \x01(\bR\brejected\x120\n" +
-	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"x\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xa6\x01\n" +
 	"\bUpstream\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x10\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04open\x18\x05 \x03(\tR\x04open\x12\x18\n" +
+	"\adrifted\x18\x06 \x03(\tR\adrifted\"\x10\n" +
 	"\x0eGetInfoRequest\"\xb0\x02\n" +
 	"\x04Info\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +

@@ -111,9 +111,9 @@ func (x *Server) GetStatus() *ObjectStatus {
 // ServerSpec is how to reach an MCP server and how to treat it.
 type ServerSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// streamable_http (default).
+	// streamable_http (default), or sse: the HTTP+SSE transport of 2024-11-05.
 	Transport string `protobuf:"bytes,1,opt,name=transport,proto3" json:"transport,omitempty"`
-	// Where the server listens; at most one endpoint per region.
+	// Where the server listens. Several that a region can use are instances of one server, and calls are spread over them.
 	Endpoints []*Endpoint `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// MCP era of the server: auto (default: learned from traffic), modern (2026-07-28), legacy (2025-03-26 to 2025-11-25).
 	Protocol string `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -138,7 +138,17 @@ type ServerSpec struct {
 	// Over all callers and the whole fleet.
 	Limits *CallLimits `protobuf:"bytes,13,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Per tool, over all callers and the whole fleet. At most 256.
-	ToolLimits    []*ToolLimits `protobuf:"bytes,14,rep,name=tool_limits,json=toolLimits,proto3" json:"tool_limits,omitempty"`
+	ToolLimits []*ToolLimits `protobuf:"bytes,14,rep,name=tool_limits,json=toolLimits,proto3" json:"tool_limits,omitempty"`
+	// What of its tools is shown to callers, and how.
+	Tools *ServerTools `protobuf:"bytes,15,opt,name=tools,proto3" json:"tools,omitempty"`
+	// How many calls it gets at once, and when an instance counts as broken.
+	Resilience *Resilience `protobuf:"bytes,16,opt,name=resilience,proto3" json:"resilience,omitempty"`
+	// What a call does that comes through an endpoint of several servers and has no live session of this one: ephemeral (default: a session for
+	// this call alone) or required (the client is told to initialize again, for servers that keep state in sessions).
+	Sessions string `protobuf:"bytes,17,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// How long its lists are served from memory when the server doesn't say so itself; built in 30s, 0s: never. Servers that tell of changes
+	// are listened to meanwhile.
+	ListTtl       string `protobuf:"bytes,18,opt,name=list_ttl,json=listTtl,proto3" json:"list_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +281,301 @@ func (x *ServerSpec) GetToolLimits() []*ToolLimits {
 	return nil
 }
 
+func (x *ServerSpec) GetTools() *ServerTools {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetResilience() *Resilience {
+	if x != nil {
+		return x.Resilience
+	}
+	return nil
+}
+
+func (x *ServerSpec) GetSessions() string {
+	if x != nil {
+		return x.Sessions
+	}
+	return ""
+}
+
+func (x *ServerSpec) GetListTtl() string {
+	if x != nil {
+		return x.ListTtl
+	}
+	return ""
+}
+
+// ServerTools says what of a server's tools is shown, and how. It counts for listing and calling alike, before any grant.
+type ServerTools struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tools that are shown, as the server calls them; a trailing * matches the rest. Empty means all. At most 1,000.
+	Allow []string `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"`
+	// Tools that aren't, with the same patterns; wins over allow. At most 1,000.
+	Deny []string `protobuf:"bytes,2,rep,name=deny,proto3" json:"deny,omitempty"`
+	// Changes to single tools. At most 1,000.
+	Overrides []*ToolOverride `protobuf:"bytes,3,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// What happens to a pinned tool whose definition has changed: alert (default: it is told in logs, metrics and status) or hide (it can't be
+	// listed or called either until the pin is renewed).
+	Drift         string `protobuf:"bytes,4,opt,name=drift,proto3" json:"drift,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerTools) Reset() {
+	*x = ServerTools{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerTools) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerTools) ProtoMessage() {}
+
+func (x *ServerTools) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerTools.ProtoReflect.Descriptor instead.
+func (*ServerTools) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ServerTools) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *ServerTools) GetDeny() []string {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
+func (x *ServerTools) GetOverrides() []*ToolOverride {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+func (x *ServerTools) GetDrift() string {
+	if x != nil {
+		return x.Drift
+	}
+	return ""
+}
+
+// ToolOverride changes how one tool is shown.
+type ToolOverride struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool, as the server calls it.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Name under which it is shown and called instead; empty: its own. 1 to 64 letters, digits, underscores, dots and hyphens.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Description that is shown instead; empty: its own. At most 4 KiB.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Top-level arguments that may be sent and are shown; empty: all. At most 100.
+	Parameters []string `protobuf:"bytes,4,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// SHA-256 of the definition that was looked at, as `hopgate tools --pins` prints it; empty: not pinned.
+	Pin           string `protobuf:"bytes,5,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolOverride) Reset() {
+	*x = ToolOverride{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolOverride) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolOverride) ProtoMessage() {}
+
+func (x *ToolOverride) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolOverride.ProtoReflect.Descriptor instead.
+func (*ToolOverride) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ToolOverride) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolOverride) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolOverride) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *ToolOverride) GetParameters() []string {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *ToolOverride) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+// Resilience is how a data plane treats a server that is slow or broken. All of it counts per data plane.
+type Resilience struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls at once, long-lived streams not counted; 0 means no limit.
+	MaxInFlight int32 `protobuf:"varint,1,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
+	// Calls that may wait for one of these to end; built in 0: none, the next is refused at once. At most 10,000.
+	Queue int32 `protobuf:"varint,2,opt,name=queue,proto3" json:"queue,omitempty"`
+	// How long one waits at most; built in 5s.
+	QueueTimeout string `protobuf:"bytes,3,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
+	// Failures in a row, of connecting or of answering at all, after which an instance gets no calls for a while; built in 5, negative: never.
+	BreakerFailures int32 `protobuf:"varint,4,opt,name=breaker_failures,json=breakerFailures,proto3" json:"breaker_failures,omitempty"`
+	// How long at first; built in 1s. It doubles with each failed attempt, up to 30s.
+	BreakerOpen string `protobuf:"bytes,5,opt,name=breaker_open,json=breakerOpen,proto3" json:"breaker_open,omitempty"`
+	// How often each instance is asked whether it lives, from each data plane; empty: only while its breaker is open. The question has no side
+	// effect: server/discover or ping, with the credential of calls where that is not the caller's own.
+	HealthInterval string `protobuf:"bytes,6,opt,name=health_interval,json=healthInterval,proto3" json:"health_interval,omitempty"`
+	// Time for its answer; built in 5s.
+	HealthTimeout string `protobuf:"bytes,7,opt,name=health_timeout,json=healthTimeout,proto3" json:"health_timeout,omitempty"`
+	// How often a call that can't have run, or is of a tool that says it may be repeated (idempotentHint, readOnlyHint), is tried again on
+	// another instance or connection; built in 1, negative: never.
+	Retries       int32 `protobuf:"varint,8,opt,name=retries,proto3" json:"retries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resilience) Reset() {
+	*x = Resilience{}
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resilience) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resilience) ProtoMessage() {}
+
+func (x *Resilience) ProtoReflect() protoreflect.Message {
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resilience.ProtoReflect.Descriptor instead.
+func (*Resilience) Descriptor() ([]byte, []int) {
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Resilience) GetMaxInFlight() int32 {
+	if x != nil {
+		return x.MaxInFlight
+	}
+	return 0
+}
+
+func (x *Resilience) GetQueue() int32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *Resilience) GetQueueTimeout() string {
+	if x != nil {
+		return x.QueueTimeout
+	}
+	return ""
+}
+
+func (x *Resilience) GetBreakerFailures() int32 {
+	if x != nil {
+		return x.BreakerFailures
+	}
+	return 0
+}
+
+func (x *Resilience) GetBreakerOpen() string {
+	if x != nil {
+		return x.BreakerOpen
+	}
+	return ""
+}
+
+func (x *Resilience) GetHealthInterval() string {
+	if x != nil {
+		return x.HealthInterval
+	}
+	return ""
+}
+
+func (x *Resilience) GetHealthTimeout() string {
+	if x != nil {
+		return x.HealthTimeout
+	}
+	return ""
+}
+
+func (x *Resilience) GetRetries() int32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
 // Value is where a credential comes from.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -282,7 +587,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +599,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[2]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +612,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Value) GetSecret() string {
@@ -332,7 +637,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +649,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[3]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +662,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Header) GetName() string {
@@ -394,7 +699,7 @@ type CallLimits struct {
 
 func (x *CallLimits) Reset() {
 	*x = CallLimits{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +711,7 @@ func (x *CallLimits) String() string {
 func (*CallLimits) ProtoMessage() {}
 
 func (x *CallLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[4]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +724,7 @@ func (x *CallLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallLimits.ProtoReflect.Descriptor instead.
 func (*CallLimits) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CallLimits) GetRate() string {
@@ -449,7 +754,7 @@ type ToolLimits struct {
 
 func (x *ToolLimits) Reset() {
 	*x = ToolLimits{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +766,7 @@ func (x *ToolLimits) String() string {
 func (*ToolLimits) ProtoMessage() {}
 
 func (x *ToolLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[5]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +779,7 @@ func (x *ToolLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolLimits.ProtoReflect.Descriptor instead.
 func (*ToolLimits) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ToolLimits) GetTool() string {
@@ -504,7 +809,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +821,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[6]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +834,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Endpoint) GetUrl() string {
@@ -582,7 +887,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +899,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[7]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +912,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Auth) GetType() string {
@@ -711,14 +1016,16 @@ type Timeouts struct {
 	// Between two bytes of an answer's body; built in 5m. Not applied to GET and subscriptions/listen streams.
 	Idle string `protobuf:"bytes,3,opt,name=idle,proto3" json:"idle,omitempty"`
 	// The whole call; built in 0s, which means no limit. Not applied to GET and subscriptions/listen streams.
-	Total         string `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
+	Total string `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
+	// A server's part in an answer made from several servers (lists, initialize, server/discover), up to its last byte; built in 5s.
+	List          string `protobuf:"bytes,5,opt,name=list,proto3" json:"list,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +1037,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[8]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +1050,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Timeouts) GetConnect() string {
@@ -774,6 +1081,13 @@ func (x *Timeouts) GetTotal() string {
 	return ""
 }
 
+func (x *Timeouts) GetList() string {
+	if x != nil {
+		return x.List
+	}
+	return ""
+}
+
 // UpstreamTLS is how a server's certificate is verified.
 type UpstreamTLS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -787,7 +1101,7 @@ type UpstreamTLS struct {
 
 func (x *UpstreamTLS) Reset() {
 	*x = UpstreamTLS{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +1113,7 @@ func (x *UpstreamTLS) String() string {
 func (*UpstreamTLS) ProtoMessage() {}
 
 func (x *UpstreamTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[9]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +1126,7 @@ func (x *UpstreamTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamTLS.ProtoReflect.Descriptor instead.
 func (*UpstreamTLS) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpstreamTLS) GetCaPem() string {
@@ -848,7 +1162,7 @@ type ApiKey struct {
 
 func (x *ApiKey) Reset() {
 	*x = ApiKey{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1174,7 @@ func (x *ApiKey) String() string {
 func (*ApiKey) ProtoMessage() {}
 
 func (x *ApiKey) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[10]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1187,7 @@ func (x *ApiKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiKey.ProtoReflect.Descriptor instead.
 func (*ApiKey) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApiKey) GetName() string {
@@ -950,7 +1264,7 @@ type ApiKeySpec struct {
 
 func (x *ApiKeySpec) Reset() {
 	*x = ApiKeySpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1276,7 @@ func (x *ApiKeySpec) String() string {
 func (*ApiKeySpec) ProtoMessage() {}
 
 func (x *ApiKeySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[11]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1289,7 @@ func (x *ApiKeySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiKeySpec.ProtoReflect.Descriptor instead.
 func (*ApiKeySpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ApiKeySpec) GetSha256() string {
@@ -1100,7 +1414,7 @@ type ToolRule struct {
 
 func (x *ToolRule) Reset() {
 	*x = ToolRule{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1426,7 @@ func (x *ToolRule) String() string {
 func (*ToolRule) ProtoMessage() {}
 
 func (x *ToolRule) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[12]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1439,7 @@ func (x *ToolRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolRule.ProtoReflect.Descriptor instead.
 func (*ToolRule) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ToolRule) GetServer() string {
@@ -1174,7 +1488,7 @@ type ParameterRule struct {
 
 func (x *ParameterRule) Reset() {
 	*x = ParameterRule{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1500,7 @@ func (x *ParameterRule) String() string {
 func (*ParameterRule) ProtoMessage() {}
 
 func (x *ParameterRule) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[13]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1513,7 @@ func (x *ParameterRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterRule.ProtoReflect.Descriptor instead.
 func (*ParameterRule) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ParameterRule) GetTool() string {
@@ -1249,7 +1563,7 @@ type Team struct {
 
 func (x *Team) Reset() {
 	*x = Team{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1575,7 @@ func (x *Team) String() string {
 func (*Team) ProtoMessage() {}
 
 func (x *Team) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[14]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1588,7 @@ func (x *Team) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Team.ProtoReflect.Descriptor instead.
 func (*Team) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Team) GetName() string {
@@ -1331,7 +1645,7 @@ type TeamSpec struct {
 
 func (x *TeamSpec) Reset() {
 	*x = TeamSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1657,7 @@ func (x *TeamSpec) String() string {
 func (*TeamSpec) ProtoMessage() {}
 
 func (x *TeamSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[15]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1670,7 @@ func (x *TeamSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TeamSpec.ProtoReflect.Descriptor instead.
 func (*TeamSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TeamSpec) GetServers() []string {
@@ -1413,7 +1727,7 @@ type Toolset struct {
 
 func (x *Toolset) Reset() {
 	*x = Toolset{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1739,7 @@ func (x *Toolset) String() string {
 func (*Toolset) ProtoMessage() {}
 
 func (x *Toolset) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[16]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1752,7 @@ func (x *Toolset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Toolset.ProtoReflect.Descriptor instead.
 func (*Toolset) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Toolset) GetName() string {
@@ -1487,7 +1801,7 @@ type ToolsetSpec struct {
 
 func (x *ToolsetSpec) Reset() {
 	*x = ToolsetSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[17]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1813,7 @@ func (x *ToolsetSpec) String() string {
 func (*ToolsetSpec) ProtoMessage() {}
 
 func (x *ToolsetSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[17]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1826,7 @@ func (x *ToolsetSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolsetSpec.ProtoReflect.Descriptor instead.
 func (*ToolsetSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ToolsetSpec) GetTools() []*ToolsetTool {
@@ -1528,14 +1842,18 @@ type ToolsetTool struct {
 	// The server.
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	// The tool, as the server calls it.
-	Tool          string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Name under which the toolset has it; empty: the one under which the server shows it. Unique in the toolset.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Description that is shown instead; empty: that of the server. At most 4 KiB.
+	Description   string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolsetTool) Reset() {
 	*x = ToolsetTool{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[18]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1865,7 @@ func (x *ToolsetTool) String() string {
 func (*ToolsetTool) ProtoMessage() {}
 
 func (x *ToolsetTool) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[18]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1878,7 @@ func (x *ToolsetTool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolsetTool.ProtoReflect.Descriptor instead.
 func (*ToolsetTool) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ToolsetTool) GetServer() string {
@@ -1573,6 +1891,20 @@ func (x *ToolsetTool) GetServer() string {
 func (x *ToolsetTool) GetTool() string {
 	if x != nil {
 		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolsetTool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolsetTool) GetDescription() string {
+	if x != nil {
+		return x.Description
 	}
 	return ""
 }
@@ -1596,7 +1928,7 @@ type Ingress struct {
 
 func (x *Ingress) Reset() {
 	*x = Ingress{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[19]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1940,7 @@ func (x *Ingress) String() string {
 func (*Ingress) ProtoMessage() {}
 
 func (x *Ingress) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[19]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1953,7 @@ func (x *Ingress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ingress.ProtoReflect.Descriptor instead.
 func (*Ingress) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Ingress) GetName() string {
@@ -1689,7 +2021,7 @@ type IngressSpec struct {
 
 func (x *IngressSpec) Reset() {
 	*x = IngressSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[20]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +2033,7 @@ func (x *IngressSpec) String() string {
 func (*IngressSpec) ProtoMessage() {}
 
 func (x *IngressSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[20]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +2046,7 @@ func (x *IngressSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngressSpec.ProtoReflect.Descriptor instead.
 func (*IngressSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IngressSpec) GetRegions() []string {
@@ -1806,7 +2138,7 @@ type IdentityProvider struct {
 
 func (x *IdentityProvider) Reset() {
 	*x = IdentityProvider{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[21]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2150,7 @@ func (x *IdentityProvider) String() string {
 func (*IdentityProvider) ProtoMessage() {}
 
 func (x *IdentityProvider) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[21]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2163,7 @@ func (x *IdentityProvider) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityProvider.ProtoReflect.Descriptor instead.
 func (*IdentityProvider) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *IdentityProvider) GetName() string {
@@ -1901,7 +2233,7 @@ type IdentityProviderSpec struct {
 
 func (x *IdentityProviderSpec) Reset() {
 	*x = IdentityProviderSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[22]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2245,7 @@ func (x *IdentityProviderSpec) String() string {
 func (*IdentityProviderSpec) ProtoMessage() {}
 
 func (x *IdentityProviderSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[22]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2258,7 @@ func (x *IdentityProviderSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityProviderSpec.ProtoReflect.Descriptor instead.
 func (*IdentityProviderSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IdentityProviderSpec) GetIssuer() string {
@@ -2031,7 +2363,7 @@ type ClaimGrant struct {
 
 func (x *ClaimGrant) Reset() {
 	*x = ClaimGrant{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[23]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2375,7 @@ func (x *ClaimGrant) String() string {
 func (*ClaimGrant) ProtoMessage() {}
 
 func (x *ClaimGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[23]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2388,7 @@ func (x *ClaimGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimGrant.ProtoReflect.Descriptor instead.
 func (*ClaimGrant) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClaimGrant) GetClaim() string {
@@ -2134,7 +2466,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[24]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2478,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[24]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2491,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Secret) GetName() string {
@@ -2210,7 +2542,7 @@ type SecretSpec struct {
 
 func (x *SecretSpec) Reset() {
 	*x = SecretSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[25]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2554,7 @@ func (x *SecretSpec) String() string {
 func (*SecretSpec) ProtoMessage() {}
 
 func (x *SecretSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[25]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2567,7 @@ func (x *SecretSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretSpec.ProtoReflect.Descriptor instead.
 func (*SecretSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SecretSpec) GetValue() string {
@@ -2271,7 +2603,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[26]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2615,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[26]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2628,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Settings) GetName() string {
@@ -2349,7 +2681,7 @@ type SettingsSpec struct {
 
 func (x *SettingsSpec) Reset() {
 	*x = SettingsSpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[27]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2693,7 @@ func (x *SettingsSpec) String() string {
 func (*SettingsSpec) ProtoMessage() {}
 
 func (x *SettingsSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[27]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2706,7 @@ func (x *SettingsSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsSpec.ProtoReflect.Descriptor instead.
 func (*SettingsSpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SettingsSpec) GetLimits() *Limits {
@@ -2411,13 +2743,15 @@ type Limits struct {
 	Depth int32 `protobuf:"varint,4,opt,name=depth,proto3" json:"depth,omitempty"`
 	// Open streams per principal and data plane; built in 100. 0 takes the built-in value.
 	StreamsPerPrincipal int32 `protobuf:"varint,5,opt,name=streams_per_principal,json=streamsPerPrincipal,proto3" json:"streams_per_principal,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Items on one page of a list made from several servers; built in 1,000, at most 10,000. 0 takes the built-in value.
+	Page          int32 `protobuf:"varint,6,opt,name=page,proto3" json:"page,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[28]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2763,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[28]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2776,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Limits) GetBody() string {
@@ -2480,6 +2814,13 @@ func (x *Limits) GetStreamsPerPrincipal() int32 {
 	return 0
 }
 
+func (x *Limits) GetPage() int32 {
+	if x != nil {
+		return x.Page
+	}
+	return 0
+}
+
 // Tracing decides which requests are exported; failed ones always are.
 type Tracing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2491,7 +2832,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[29]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2844,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[29]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2857,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{29}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Tracing) GetSampleRatio() string {
@@ -2546,7 +2887,7 @@ type Overlay struct {
 
 func (x *Overlay) Reset() {
 	*x = Overlay{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2899,7 @@ func (x *Overlay) String() string {
 func (*Overlay) ProtoMessage() {}
 
 func (x *Overlay) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[30]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2912,7 @@ func (x *Overlay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overlay.ProtoReflect.Descriptor instead.
 func (*Overlay) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Overlay) GetName() string {
@@ -2637,7 +2978,7 @@ type OverlaySpec struct {
 
 func (x *OverlaySpec) Reset() {
 	*x = OverlaySpec{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2990,7 @@ func (x *OverlaySpec) String() string {
 func (*OverlaySpec) ProtoMessage() {}
 
 func (x *OverlaySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[31]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +3003,7 @@ func (x *OverlaySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlaySpec.ProtoReflect.Descriptor instead.
 func (*OverlaySpec) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *OverlaySpec) GetKind() string {
@@ -2798,7 +3139,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +3151,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[32]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +3164,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Node) GetName() string {
@@ -2890,7 +3231,7 @@ type Authority struct {
 
 func (x *Authority) Reset() {
 	*x = Authority{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3243,7 @@ func (x *Authority) String() string {
 func (*Authority) ProtoMessage() {}
 
 func (x *Authority) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[33]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3256,7 @@ func (x *Authority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authority.ProtoReflect.Descriptor instead.
 func (*Authority) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Authority) GetName() string {
@@ -2952,7 +3293,7 @@ type SealingRing struct {
 
 func (x *SealingRing) Reset() {
 	*x = SealingRing{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3305,7 @@ func (x *SealingRing) String() string {
 func (*SealingRing) ProtoMessage() {}
 
 func (x *SealingRing) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[34]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3318,7 @@ func (x *SealingRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealingRing.ProtoReflect.Descriptor instead.
 func (*SealingRing) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SealingRing) GetName() string {
@@ -3011,7 +3352,7 @@ type SealingKey struct {
 
 func (x *SealingKey) Reset() {
 	*x = SealingKey{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[35]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3023,7 +3364,7 @@ func (x *SealingKey) String() string {
 func (*SealingKey) ProtoMessage() {}
 
 func (x *SealingKey) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[35]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3036,7 +3377,7 @@ func (x *SealingKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealingKey.ProtoReflect.Descriptor instead.
 func (*SealingKey) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{35}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SealingKey) GetId() uint32 {
@@ -3092,7 +3433,7 @@ type ObjectMeta struct {
 
 func (x *ObjectMeta) Reset() {
 	*x = ObjectMeta{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[36]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3445,7 @@ func (x *ObjectMeta) String() string {
 func (*ObjectMeta) ProtoMessage() {}
 
 func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[36]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3458,7 @@ func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectMeta.ProtoReflect.Descriptor instead.
 func (*ObjectMeta) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{36}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ObjectMeta) GetEtag() string {
@@ -3197,7 +3538,7 @@ type ObjectStatus struct {
 
 func (x *ObjectStatus) Reset() {
 	*x = ObjectStatus{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[37]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3550,7 @@ func (x *ObjectStatus) String() string {
 func (*ObjectStatus) ProtoMessage() {}
 
 func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[37]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3563,7 @@ func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectStatus.ProtoReflect.Descriptor instead.
 func (*ObjectStatus) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{37}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ObjectStatus) GetApplied() int32 {
@@ -3286,7 +3627,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[38]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3639,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_hopgate_config_v1_config_proto_msgTypes[38]
+	mi := &file_hopgate_config_v1_config_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3652,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{38}
+	return file_hopgate_config_v1_config_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Refusal) GetNode() string {
@@ -3362,7 +3703,7 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x1f.hopgate.config.v1.ObjectStatusR\x06status\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x06\n" +
 	"\n" +
 	"ServerSpec\x12\x1c\n" +
 	"\ttransport\x18\x01 \x01(\tR\ttransport\x129\n" +
@@ -3380,7 +3721,36 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x0fforward_headers\x18\f \x03(\tR\x0eforwardHeaders\x125\n" +
 	"\x06limits\x18\r \x01(\v2\x1d.hopgate.config.v1.CallLimitsR\x06limits\x12>\n" +
 	"\vtool_limits\x18\x0e \x03(\v2\x1d.hopgate.config.v1.ToolLimitsR\n" +
-	"toolLimits\"\x1f\n" +
+	"toolLimits\x124\n" +
+	"\x05tools\x18\x0f \x01(\v2\x1e.hopgate.config.v1.ServerToolsR\x05tools\x12=\n" +
+	"\n" +
+	"resilience\x18\x10 \x01(\v2\x1d.hopgate.config.v1.ResilienceR\n" +
+	"resilience\x12\x1a\n" +
+	"\bsessions\x18\x11 \x01(\tR\bsessions\x12\x19\n" +
+	"\blist_ttl\x18\x12 \x01(\tR\alistTtl\"\x8c\x01\n" +
+	"\vServerTools\x12\x14\n" +
+	"\x05allow\x18\x01 \x03(\tR\x05allow\x12\x12\n" +
+	"\x04deny\x18\x02 \x03(\tR\x04deny\x12=\n" +
+	"\toverrides\x18\x03 \x03(\v2\x1f.hopgate.config.v1.ToolOverrideR\toverrides\x12\x14\n" +
+	"\x05drift\x18\x04 \x01(\tR\x05drift\"\x8a\x01\n" +
+	"\fToolOverride\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x04 \x03(\tR\n" +
+	"parameters\x12\x10\n" +
+	"\x03pin\x18\x05 \x01(\tR\x03pin\"\xa3\x02\n" +
+	"\n" +
+	"Resilience\x12\"\n" +
+	"\rmax_in_flight\x18\x01 \x01(\x05R\vmaxInFlight\x12\x14\n" +
+	"\x05queue\x18\x02 \x01(\x05R\x05queue\x12#\n" +
+	"\rqueue_timeout\x18\x03 \x01(\tR\fqueueTimeout\x12)\n" +
+	"\x10breaker_failures\x18\x04 \x01(\x05R\x0fbreakerFailures\x12!\n" +
+	"\fbreaker_open\x18\x05 \x01(\tR\vbreakerOpen\x12'\n" +
+	"\x0fhealth_interval\x18\x06 \x01(\tR\x0ehealthInterval\x12%\n" +
+	"\x0ehealth_timeout\x18\a \x01(\tR\rhealthTimeout\x12\x18\n" +
+	"\aretries\x18\b \x01(\x05R\aretries\"\x1f\n" +
 	"\x05Value\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\tR\x06secret\"`\n" +
 	"\x06Header\x12\x12\n" +
@@ -3413,13 +3783,14 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	" \x01(\tR\bresource\x12\x1a\n" +
 	"\baudience\x18\v \x01(\tR\baudience\x12;\n" +
 	"\ttoken_tls\x18\f \x01(\v2\x1e.hopgate.config.v1.UpstreamTLSR\btokenTls\x12#\n" +
-	"\romit_resource\x18\r \x01(\bR\fomitResource\"m\n" +
+	"\romit_resource\x18\r \x01(\bR\fomitResource\"\x81\x01\n" +
 	"\bTimeouts\x12\x18\n" +
 	"\aconnect\x18\x01 \x01(\tR\aconnect\x12\x1d\n" +
 	"\n" +
 	"first_byte\x18\x02 \x01(\tR\tfirstByte\x12\x12\n" +
 	"\x04idle\x18\x03 \x01(\tR\x04idle\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\tR\x05total\"E\n" +
+	"\x05total\x18\x04 \x01(\tR\x05total\x12\x12\n" +
+	"\x04list\x18\x05 \x01(\tR\x04list\"E\n" +
 	"\vUpstreamTLS\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\tR\x05caPem\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +
@@ -3488,10 +3859,12 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
 	"\vToolsetSpec\x124\n" +
-	"\x05tools\x18\x01 \x03(\v2\x1e.hopgate.config.v1.ToolsetToolR\x05tools\"9\n" +
+	"\x05tools\x18\x01 \x03(\v2\x1e.hopgate.config.v1.ToolsetToolR\x05tools\"o\n" +
 	"\vToolsetTool\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x12\n" +
-	"\x04tool\x18\x02 \x01(\tR\x04tool\"\xb8\x02\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\"\xb8\x02\n" +
 	"\aIngress\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12>\n" +
 	"\x06labels\x18\x02 \x03(\v2&.hopgate.config.v1.Ingress.LabelsEntryR\x06labels\x122\n" +
@@ -3574,13 +3947,14 @@ const file_hopgate_config_v1_config_proto_rawDesc = "" +
 	"\fSettingsSpec\x121\n" +
 	"\x06limits\x18\x01 \x01(\v2\x19.hopgate.config.v1.LimitsR\x06limits\x127\n" +
 	"\btimeouts\x18\x02 \x01(\v2\x1b.hopgate.config.v1.TimeoutsR\btimeouts\x124\n" +
-	"\atracing\x18\x03 \x01(\v2\x1a.hopgate.config.v1.TracingR\atracing\"\x94\x01\n" +
+	"\atracing\x18\x03 \x01(\v2\x1a.hopgate.config.v1.TracingR\atracing\"\xa8\x01\n" +
 	"\x06Limits\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\tR\x04body\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\x12\x16\n" +
 	"\x06result\x18\x03 \x01(\tR\x06result\x12\x14\n" +
 	"\x05depth\x18\x04 \x01(\x05R\x05depth\x122\n" +
-	"\x15streams_per_principal\x18\x05 \x01(\x05R\x13streamsPerPrincipal\",\n" +
+	"\x15streams_per_principal\x18\x05 \x01(\x05R\x13streamsPerPrincipal\x12\x12\n" +
+	"\x04page\x18\x06 \x01(\x05R\x04page\",\n" +
 	"\aTracing\x12!\n" +
 	"\fsample_ratio\x18\x01 \x01(\tR\vsampleRatio\"\xb8\x02\n" +
 	"\aOverlay\x12\x12\n" +
@@ -3666,135 +4040,141 @@ func file_hopgate_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_hopgate_config_v1_config_proto_rawDescData
 }
 
-var file_hopgate_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_hopgate_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_hopgate_config_v1_config_proto_goTypes = []any{
 	(*Server)(nil),                // 0: hopgate.config.v1.Server
 	(*ServerSpec)(nil),            // 1: hopgate.config.v1.ServerSpec
-	(*Value)(nil),                 // 2: hopgate.config.v1.Value
-	(*Header)(nil),                // 3: hopgate.config.v1.Header
-	(*CallLimits)(nil),            // 4: hopgate.config.v1.CallLimits
-	(*ToolLimits)(nil),            // 5: hopgate.config.v1.ToolLimits
-	(*Endpoint)(nil),              // 6: hopgate.config.v1.Endpoint
-	(*Auth)(nil),                  // 7: hopgate.config.v1.Auth
-	(*Timeouts)(nil),              // 8: hopgate.config.v1.Timeouts
-	(*UpstreamTLS)(nil),           // 9: hopgate.config.v1.UpstreamTLS
-	(*ApiKey)(nil),                // 10: hopgate.config.v1.ApiKey
-	(*ApiKeySpec)(nil),            // 11: hopgate.config.v1.ApiKeySpec
-	(*ToolRule)(nil),              // 12: hopgate.config.v1.ToolRule
-	(*ParameterRule)(nil),         // 13: hopgate.config.v1.ParameterRule
-	(*Team)(nil),                  // 14: hopgate.config.v1.Team
-	(*TeamSpec)(nil),              // 15: hopgate.config.v1.TeamSpec
-	(*Toolset)(nil),               // 16: hopgate.config.v1.Toolset
-	(*ToolsetSpec)(nil),           // 17: hopgate.config.v1.ToolsetSpec
-	(*ToolsetTool)(nil),           // 18: hopgate.config.v1.ToolsetTool
-	(*Ingress)(nil),               // 19: hopgate.config.v1.Ingress
-	(*IngressSpec)(nil),           // 20: hopgate.config.v1.IngressSpec
-	(*IdentityProvider)(nil),      // 21: hopgate.config.v1.IdentityProvider
-	(*IdentityProviderSpec)(nil),  // 22: hopgate.config.v1.IdentityProviderSpec
-	(*ClaimGrant)(nil),            // 23: hopgate.config.v1.ClaimGrant
-	(*Secret)(nil),                // 24: hopgate.config.v1.Secret
-	(*SecretSpec)(nil),            // 25: hopgate.config.v1.SecretSpec
-	(*Settings)(nil),              // 26: hopgate.config.v1.Settings
-	(*SettingsSpec)(nil),          // 27: hopgate.config.v1.SettingsSpec
-	(*Limits)(nil),                // 28: hopgate.config.v1.Limits
-	(*Tracing)(nil),               // 29: hopgate.config.v1.Tracing
-	(*Overlay)(nil),               // 30: hopgate.config.v1.Overlay
-	(*OverlaySpec)(nil),           // 31: hopgate.config.v1.OverlaySpec
-	(*Node)(nil),                  // 32: hopgate.config.v1.Node
-	(*Authority)(nil),             // 33: hopgate.config.v1.Authority
-	(*SealingRing)(nil),           // 34: hopgate.config.v1.SealingRing
-	(*SealingKey)(nil),            // 35: hopgate.config.v1.SealingKey
-	(*ObjectMeta)(nil),            // 36: hopgate.config.v1.ObjectMeta
-	(*ObjectStatus)(nil),          // 37: hopgate.config.v1.ObjectStatus
-	(*Refusal)(nil),               // 38: hopgate.config.v1.Refusal
-	nil,                           // 39: hopgate.config.v1.Server.LabelsEntry
-	nil,                           // 40: hopgate.config.v1.ApiKey.LabelsEntry
-	nil,                           // 41: hopgate.config.v1.Team.LabelsEntry
-	nil,                           // 42: hopgate.config.v1.Toolset.LabelsEntry
-	nil,                           // 43: hopgate.config.v1.Ingress.LabelsEntry
-	nil,                           // 44: hopgate.config.v1.IdentityProvider.LabelsEntry
-	nil,                           // 45: hopgate.config.v1.Secret.LabelsEntry
-	nil,                           // 46: hopgate.config.v1.Settings.LabelsEntry
-	nil,                           // 47: hopgate.config.v1.Overlay.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
+	(*ServerTools)(nil),           // 2: hopgate.config.v1.ServerTools
+	(*ToolOverride)(nil),          // 3: hopgate.config.v1.ToolOverride
+	(*Resilience)(nil),            // 4: hopgate.config.v1.Resilience
+	(*Value)(nil),                 // 5: hopgate.config.v1.Value
+	(*Header)(nil),                // 6: hopgate.config.v1.Header
+	(*CallLimits)(nil),            // 7: hopgate.config.v1.CallLimits
+	(*ToolLimits)(nil),            // 8: hopgate.config.v1.ToolLimits
+	(*Endpoint)(nil),              // 9: hopgate.config.v1.Endpoint
+	(*Auth)(nil),                  // 10: hopgate.config.v1.Auth
+	(*Timeouts)(nil),              // 11: hopgate.config.v1.Timeouts
+	(*UpstreamTLS)(nil),           // 12: hopgate.config.v1.UpstreamTLS
+	(*ApiKey)(nil),                // 13: hopgate.config.v1.ApiKey
+	(*ApiKeySpec)(nil),            // 14: hopgate.config.v1.ApiKeySpec
+	(*ToolRule)(nil),              // 15: hopgate.config.v1.ToolRule
+	(*ParameterRule)(nil),         // 16: hopgate.config.v1.ParameterRule
+	(*Team)(nil),                  // 17: hopgate.config.v1.Team
+	(*TeamSpec)(nil),              // 18: hopgate.config.v1.TeamSpec
+	(*Toolset)(nil),               // 19: hopgate.config.v1.Toolset
+	(*ToolsetSpec)(nil),           // 20: hopgate.config.v1.ToolsetSpec
+	(*ToolsetTool)(nil),           // 21: hopgate.config.v1.ToolsetTool
+	(*Ingress)(nil),               // 22: hopgate.config.v1.Ingress
+	(*IngressSpec)(nil),           // 23: hopgate.config.v1.IngressSpec
+	(*IdentityProvider)(nil),      // 24: hopgate.config.v1.IdentityProvider
+	(*IdentityProviderSpec)(nil),  // 25: hopgate.config.v1.IdentityProviderSpec
+	(*ClaimGrant)(nil),            // 26: hopgate.config.v1.ClaimGrant
+	(*Secret)(nil),                // 27: hopgate.config.v1.Secret
+	(*SecretSpec)(nil),            // 28: hopgate.config.v1.SecretSpec
+	(*Settings)(nil),              // 29: hopgate.config.v1.Settings
+	(*SettingsSpec)(nil),          // 30: hopgate.config.v1.SettingsSpec
+	(*Limits)(nil),                // 31: hopgate.config.v1.Limits
+	(*Tracing)(nil),               // 32: hopgate.config.v1.Tracing
+	(*Overlay)(nil),               // 33: hopgate.config.v1.Overlay
+	(*OverlaySpec)(nil),           // 34: hopgate.config.v1.OverlaySpec
+	(*Node)(nil),                  // 35: hopgate.config.v1.Node
+	(*Authority)(nil),             // 36: hopgate.config.v1.Authority
+	(*SealingRing)(nil),           // 37: hopgate.config.v1.SealingRing
+	(*SealingKey)(nil),            // 38: hopgate.config.v1.SealingKey
+	(*ObjectMeta)(nil),            // 39: hopgate.config.v1.ObjectMeta
+	(*ObjectStatus)(nil),          // 40: hopgate.config.v1.ObjectStatus
+	(*Refusal)(nil),               // 41: hopgate.config.v1.Refusal
+	nil,                           // 42: hopgate.config.v1.Server.LabelsEntry
+	nil,                           // 43: hopgate.config.v1.ApiKey.LabelsEntry
+	nil,                           // 44: hopgate.config.v1.Team.LabelsEntry
+	nil,                           // 45: hopgate.config.v1.Toolset.LabelsEntry
+	nil,                           // 46: hopgate.config.v1.Ingress.LabelsEntry
+	nil,                           // 47: hopgate.config.v1.IdentityProvider.LabelsEntry
+	nil,                           // 48: hopgate.config.v1.Secret.LabelsEntry
+	nil,                           // 49: hopgate.config.v1.Settings.LabelsEntry
+	nil,                           // 50: hopgate.config.v1.Overlay.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
 }
 var file_hopgate_config_v1_config_proto_depIdxs = []int32{
-	39, // 0: hopgate.config.v1.Server.labels:type_name -> hopgate.config.v1.Server.LabelsEntry
+	42, // 0: hopgate.config.v1.Server.labels:type_name -> hopgate.config.v1.Server.LabelsEntry
 	1,  // 1: hopgate.config.v1.Server.spec:type_name -> hopgate.config.v1.ServerSpec
-	36, // 2: hopgate.config.v1.Server.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 3: hopgate.config.v1.Server.status:type_name -> hopgate.config.v1.ObjectStatus
-	6,  // 4: hopgate.config.v1.ServerSpec.endpoints:type_name -> hopgate.config.v1.Endpoint
-	7,  // 5: hopgate.config.v1.ServerSpec.auth:type_name -> hopgate.config.v1.Auth
-	8,  // 6: hopgate.config.v1.ServerSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
-	9,  // 7: hopgate.config.v1.ServerSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
-	3,  // 8: hopgate.config.v1.ServerSpec.headers:type_name -> hopgate.config.v1.Header
-	4,  // 9: hopgate.config.v1.ServerSpec.limits:type_name -> hopgate.config.v1.CallLimits
-	5,  // 10: hopgate.config.v1.ServerSpec.tool_limits:type_name -> hopgate.config.v1.ToolLimits
-	2,  // 11: hopgate.config.v1.Header.value:type_name -> hopgate.config.v1.Value
-	4,  // 12: hopgate.config.v1.ToolLimits.limits:type_name -> hopgate.config.v1.CallLimits
-	2,  // 13: hopgate.config.v1.Auth.value:type_name -> hopgate.config.v1.Value
-	9,  // 14: hopgate.config.v1.Auth.token_tls:type_name -> hopgate.config.v1.UpstreamTLS
-	40, // 15: hopgate.config.v1.ApiKey.labels:type_name -> hopgate.config.v1.ApiKey.LabelsEntry
-	11, // 16: hopgate.config.v1.ApiKey.spec:type_name -> hopgate.config.v1.ApiKeySpec
-	36, // 17: hopgate.config.v1.ApiKey.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 18: hopgate.config.v1.ApiKey.status:type_name -> hopgate.config.v1.ObjectStatus
-	12, // 19: hopgate.config.v1.ApiKeySpec.tools:type_name -> hopgate.config.v1.ToolRule
-	4,  // 20: hopgate.config.v1.ApiKeySpec.limits:type_name -> hopgate.config.v1.CallLimits
-	13, // 21: hopgate.config.v1.ToolRule.parameters:type_name -> hopgate.config.v1.ParameterRule
-	41, // 22: hopgate.config.v1.Team.labels:type_name -> hopgate.config.v1.Team.LabelsEntry
-	15, // 23: hopgate.config.v1.Team.spec:type_name -> hopgate.config.v1.TeamSpec
-	36, // 24: hopgate.config.v1.Team.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 25: hopgate.config.v1.Team.status:type_name -> hopgate.config.v1.ObjectStatus
-	12, // 26: hopgate.config.v1.TeamSpec.tools:type_name -> hopgate.config.v1.ToolRule
-	4,  // 27: hopgate.config.v1.TeamSpec.limits:type_name -> hopgate.config.v1.CallLimits
-	42, // 28: hopgate.config.v1.Toolset.labels:type_name -> hopgate.config.v1.Toolset.LabelsEntry
-	17, // 29: hopgate.config.v1.Toolset.spec:type_name -> hopgate.config.v1.ToolsetSpec
-	36, // 30: hopgate.config.v1.Toolset.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 31: hopgate.config.v1.Toolset.status:type_name -> hopgate.config.v1.ObjectStatus
-	18, // 32: hopgate.config.v1.ToolsetSpec.tools:type_name -> hopgate.config.v1.ToolsetTool
-	43, // 33: hopgate.config.v1.Ingress.labels:type_name -> hopgate.config.v1.Ingress.LabelsEntry
-	20, // 34: hopgate.config.v1.Ingress.spec:type_name -> hopgate.config.v1.IngressSpec
-	36, // 35: hopgate.config.v1.Ingress.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 36: hopgate.config.v1.Ingress.status:type_name -> hopgate.config.v1.ObjectStatus
-	44, // 37: hopgate.config.v1.IdentityProvider.labels:type_name -> hopgate.config.v1.IdentityProvider.LabelsEntry
-	22, // 38: hopgate.config.v1.IdentityProvider.spec:type_name -> hopgate.config.v1.IdentityProviderSpec
-	36, // 39: hopgate.config.v1.IdentityProvider.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 40: hopgate.config.v1.IdentityProvider.status:type_name -> hopgate.config.v1.ObjectStatus
-	23, // 41: hopgate.config.v1.IdentityProviderSpec.grants:type_name -> hopgate.config.v1.ClaimGrant
-	4,  // 42: hopgate.config.v1.IdentityProviderSpec.limits:type_name -> hopgate.config.v1.CallLimits
-	9,  // 43: hopgate.config.v1.IdentityProviderSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
-	12, // 44: hopgate.config.v1.ClaimGrant.tools:type_name -> hopgate.config.v1.ToolRule
-	45, // 45: hopgate.config.v1.Secret.labels:type_name -> hopgate.config.v1.Secret.LabelsEntry
-	25, // 46: hopgate.config.v1.Secret.spec:type_name -> hopgate.config.v1.SecretSpec
-	36, // 47: hopgate.config.v1.Secret.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 48: hopgate.config.v1.Secret.status:type_name -> hopgate.config.v1.ObjectStatus
-	46, // 49: hopgate.config.v1.Settings.labels:type_name -> hopgate.config.v1.Settings.LabelsEntry
-	27, // 50: hopgate.config.v1.Settings.spec:type_name -> hopgate.config.v1.SettingsSpec
-	36, // 51: hopgate.config.v1.Settings.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 52: hopgate.config.v1.Settings.status:type_name -> hopgate.config.v1.ObjectStatus
-	28, // 53: hopgate.config.v1.SettingsSpec.limits:type_name -> hopgate.config.v1.Limits
-	8,  // 54: hopgate.config.v1.SettingsSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
-	29, // 55: hopgate.config.v1.SettingsSpec.tracing:type_name -> hopgate.config.v1.Tracing
-	47, // 56: hopgate.config.v1.Overlay.labels:type_name -> hopgate.config.v1.Overlay.LabelsEntry
-	31, // 57: hopgate.config.v1.Overlay.spec:type_name -> hopgate.config.v1.OverlaySpec
-	36, // 58: hopgate.config.v1.Overlay.meta:type_name -> hopgate.config.v1.ObjectMeta
-	37, // 59: hopgate.config.v1.Overlay.status:type_name -> hopgate.config.v1.ObjectStatus
-	1,  // 60: hopgate.config.v1.OverlaySpec.server:type_name -> hopgate.config.v1.ServerSpec
-	17, // 61: hopgate.config.v1.OverlaySpec.toolset:type_name -> hopgate.config.v1.ToolsetSpec
-	20, // 62: hopgate.config.v1.OverlaySpec.ingress:type_name -> hopgate.config.v1.IngressSpec
-	27, // 63: hopgate.config.v1.OverlaySpec.settings:type_name -> hopgate.config.v1.SettingsSpec
-	48, // 64: hopgate.config.v1.Node.not_before:type_name -> google.protobuf.Timestamp
-	35, // 65: hopgate.config.v1.SealingRing.keys:type_name -> hopgate.config.v1.SealingKey
-	48, // 66: hopgate.config.v1.SealingKey.create_time:type_name -> google.protobuf.Timestamp
-	48, // 67: hopgate.config.v1.ObjectMeta.create_time:type_name -> google.protobuf.Timestamp
-	48, // 68: hopgate.config.v1.ObjectMeta.update_time:type_name -> google.protobuf.Timestamp
-	38, // 69: hopgate.config.v1.ObjectStatus.refusals:type_name -> hopgate.config.v1.Refusal
-	48, // 70: hopgate.config.v1.Refusal.since:type_name -> google.protobuf.Timestamp
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	39, // 2: hopgate.config.v1.Server.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 3: hopgate.config.v1.Server.status:type_name -> hopgate.config.v1.ObjectStatus
+	9,  // 4: hopgate.config.v1.ServerSpec.endpoints:type_name -> hopgate.config.v1.Endpoint
+	10, // 5: hopgate.config.v1.ServerSpec.auth:type_name -> hopgate.config.v1.Auth
+	11, // 6: hopgate.config.v1.ServerSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
+	12, // 7: hopgate.config.v1.ServerSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
+	6,  // 8: hopgate.config.v1.ServerSpec.headers:type_name -> hopgate.config.v1.Header
+	7,  // 9: hopgate.config.v1.ServerSpec.limits:type_name -> hopgate.config.v1.CallLimits
+	8,  // 10: hopgate.config.v1.ServerSpec.tool_limits:type_name -> hopgate.config.v1.ToolLimits
+	2,  // 11: hopgate.config.v1.ServerSpec.tools:type_name -> hopgate.config.v1.ServerTools
+	4,  // 12: hopgate.config.v1.ServerSpec.resilience:type_name -> hopgate.config.v1.Resilience
+	3,  // 13: hopgate.config.v1.ServerTools.overrides:type_name -> hopgate.config.v1.ToolOverride
+	5,  // 14: hopgate.config.v1.Header.value:type_name -> hopgate.config.v1.Value
+	7,  // 15: hopgate.config.v1.ToolLimits.limits:type_name -> hopgate.config.v1.CallLimits
+	5,  // 16: hopgate.config.v1.Auth.value:type_name -> hopgate.config.v1.Value
+	12, // 17: hopgate.config.v1.Auth.token_tls:type_name -> hopgate.config.v1.UpstreamTLS
+	43, // 18: hopgate.config.v1.ApiKey.labels:type_name -> hopgate.config.v1.ApiKey.LabelsEntry
+	14, // 19: hopgate.config.v1.ApiKey.spec:type_name -> hopgate.config.v1.ApiKeySpec
+	39, // 20: hopgate.config.v1.ApiKey.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 21: hopgate.config.v1.ApiKey.status:type_name -> hopgate.config.v1.ObjectStatus
+	15, // 22: hopgate.config.v1.ApiKeySpec.tools:type_name -> hopgate.config.v1.ToolRule
+	7,  // 23: hopgate.config.v1.ApiKeySpec.limits:type_name -> hopgate.config.v1.CallLimits
+	16, // 24: hopgate.config.v1.ToolRule.parameters:type_name -> hopgate.config.v1.ParameterRule
+	44, // 25: hopgate.config.v1.Team.labels:type_name -> hopgate.config.v1.Team.LabelsEntry
+	18, // 26: hopgate.config.v1.Team.spec:type_name -> hopgate.config.v1.TeamSpec
+	39, // 27: hopgate.config.v1.Team.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 28: hopgate.config.v1.Team.status:type_name -> hopgate.config.v1.ObjectStatus
+	15, // 29: hopgate.config.v1.TeamSpec.tools:type_name -> hopgate.config.v1.ToolRule
+	7,  // 30: hopgate.config.v1.TeamSpec.limits:type_name -> hopgate.config.v1.CallLimits
+	45, // 31: hopgate.config.v1.Toolset.labels:type_name -> hopgate.config.v1.Toolset.LabelsEntry
+	20, // 32: hopgate.config.v1.Toolset.spec:type_name -> hopgate.config.v1.ToolsetSpec
+	39, // 33: hopgate.config.v1.Toolset.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 34: hopgate.config.v1.Toolset.status:type_name -> hopgate.config.v1.ObjectStatus
+	21, // 35: hopgate.config.v1.ToolsetSpec.tools:type_name -> hopgate.config.v1.ToolsetTool
+	46, // 36: hopgate.config.v1.Ingress.labels:type_name -> hopgate.config.v1.Ingress.LabelsEntry
+	23, // 37: hopgate.config.v1.Ingress.spec:type_name -> hopgate.config.v1.IngressSpec
+	39, // 38: hopgate.config.v1.Ingress.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 39: hopgate.config.v1.Ingress.status:type_name -> hopgate.config.v1.ObjectStatus
+	47, // 40: hopgate.config.v1.IdentityProvider.labels:type_name -> hopgate.config.v1.IdentityProvider.LabelsEntry
+	25, // 41: hopgate.config.v1.IdentityProvider.spec:type_name -> hopgate.config.v1.IdentityProviderSpec
+	39, // 42: hopgate.config.v1.IdentityProvider.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 43: hopgate.config.v1.IdentityProvider.status:type_name -> hopgate.config.v1.ObjectStatus
+	26, // 44: hopgate.config.v1.IdentityProviderSpec.grants:type_name -> hopgate.config.v1.ClaimGrant
+	7,  // 45: hopgate.config.v1.IdentityProviderSpec.limits:type_name -> hopgate.config.v1.CallLimits
+	12, // 46: hopgate.config.v1.IdentityProviderSpec.tls:type_name -> hopgate.config.v1.UpstreamTLS
+	15, // 47: hopgate.config.v1.ClaimGrant.tools:type_name -> hopgate.config.v1.ToolRule
+	48, // 48: hopgate.config.v1.Secret.labels:type_name -> hopgate.config.v1.Secret.LabelsEntry
+	28, // 49: hopgate.config.v1.Secret.spec:type_name -> hopgate.config.v1.SecretSpec
+	39, // 50: hopgate.config.v1.Secret.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 51: hopgate.config.v1.Secret.status:type_name -> hopgate.config.v1.ObjectStatus
+	49, // 52: hopgate.config.v1.Settings.labels:type_name -> hopgate.config.v1.Settings.LabelsEntry
+	30, // 53: hopgate.config.v1.Settings.spec:type_name -> hopgate.config.v1.SettingsSpec
+	39, // 54: hopgate.config.v1.Settings.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 55: hopgate.config.v1.Settings.status:type_name -> hopgate.config.v1.ObjectStatus
+	31, // 56: hopgate.config.v1.SettingsSpec.limits:type_name -> hopgate.config.v1.Limits
+	11, // 57: hopgate.config.v1.SettingsSpec.timeouts:type_name -> hopgate.config.v1.Timeouts
+	32, // 58: hopgate.config.v1.SettingsSpec.tracing:type_name -> hopgate.config.v1.Tracing
+	50, // 59: hopgate.config.v1.Overlay.labels:type_name -> hopgate.config.v1.Overlay.LabelsEntry
+	34, // 60: hopgate.config.v1.Overlay.spec:type_name -> hopgate.config.v1.OverlaySpec
+	39, // 61: hopgate.config.v1.Overlay.meta:type_name -> hopgate.config.v1.ObjectMeta
+	40, // 62: hopgate.config.v1.Overlay.status:type_name -> hopgate.config.v1.ObjectStatus
+	1,  // 63: hopgate.config.v1.OverlaySpec.server:type_name -> hopgate.config.v1.ServerSpec
+	20, // 64: hopgate.config.v1.OverlaySpec.toolset:type_name -> hopgate.config.v1.ToolsetSpec
+	23, // 65: hopgate.config.v1.OverlaySpec.ingress:type_name -> hopgate.config.v1.IngressSpec
+	30, // 66: hopgate.config.v1.OverlaySpec.settings:type_name -> hopgate.config.v1.SettingsSpec
+	51, // 67: hopgate.config.v1.Node.not_before:type_name -> google.protobuf.Timestamp
+	38, // 68: hopgate.config.v1.SealingRing.keys:type_name -> hopgate.config.v1.SealingKey
+	51, // 69: hopgate.config.v1.SealingKey.create_time:type_name -> google.protobuf.Timestamp
+	51, // 70: hopgate.config.v1.ObjectMeta.create_time:type_name -> google.protobuf.Timestamp
+	51, // 71: hopgate.config.v1.ObjectMeta.update_time:type_name -> google.protobuf.Timestamp
+	41, // 72: hopgate.config.v1.ObjectStatus.refusals:type_name -> hopgate.config.v1.Refusal
+	51, // 73: hopgate.config.v1.Refusal.since:type_name -> google.protobuf.Timestamp
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_hopgate_config_v1_config_proto_init() }
@@ -3802,7 +4182,7 @@ func file_hopgate_config_v1_config_proto_init() {
 	if File_hopgate_config_v1_config_proto != nil {
 		return
 	}
-	file_hopgate_config_v1_config_proto_msgTypes[31].OneofWrappers = []any{
+	file_hopgate_config_v1_config_proto_msgTypes[34].OneofWrappers = []any{
 		(*OverlaySpec_Server)(nil),
 		(*OverlaySpec_Toolset)(nil),
 		(*OverlaySpec_Ingress)(nil),
@@ -3814,7 +4194,7 @@ func file_hopgate_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hopgate_config_v1_config_proto_rawDesc), len(file_hopgate_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1417,7 +1417,11 @@ type UpstreamHealth struct {
 	// x-hopgate-error of the last call that didn't.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// When.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Instances that get no calls because their breaker is open, as masked URLs; at most 32.
+	Open []string `protobuf:"bytes,5,rep,name=open,proto3" json:"open,omitempty"`
+	// Pinned tools whose definition has changed; at most 100.
+	Drifted       []string `protobuf:"bytes,6,rep,name=drifted,proto3" json:"drifted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1476,6 +1480,20 @@ func (x *UpstreamHealth) GetError() string {
 func (x *UpstreamHealth) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+func (x *UpstreamHealth) GetOpen() []string {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+func (x *UpstreamHealth) GetDrifted() []string {
+	if x != nil {
+		return x.Drifted
 	}
 	return nil
 }
@@ -1868,12 +1886,14 @@ const file_hopgate_sync_v1_sync_proto_rawDesc = "" +
 	"\vServerCalls\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x03R\x05calls\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\x03R\x06failed\"~\n" +
+	"\x06failed\x18\x03 \x01(\x03R\x06failed\"\xac\x01\n" +
 	"\x0eUpstreamHealth\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"9\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04open\x18\x05 \x03(\tR\x04open\x12\x18\n" +
+	"\adrifted\x18\x06 \x03(\tR\adrifted\"9\n" +
 	"\x04Move\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
 	"\bdelay_ms\x18\x02 \x01(\x05R\adelayMs\">\n" +
