@@ -23,13 +23,14 @@ import (
 	"github.com/hopgate/hopgate/dataplane/egress"
 	"github.com/hopgate/hopgate/dataplane/follow"
 	"github.com/hopgate/hopgate/dataplane/listen"
+	"github.com/hopgate/hopgate/dataplane/peer"
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/auth/jwt"
+	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
-	"github.com/hopgate/hopgate/dataplane/request/origin"
 	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
@@ -47,6 +48,10 @@ type Config struct {
 	Listen string
 	// TLS for clients; nil is plain HTTP/1.1 and h2c.
 	TLS *tls.Config
+	// Advertise is where the other data planes reach this one's listener, like http://10.0.0.5:4000; empty: they don't. Sessions that live in
+	// one process, as those of HTTP+SSE, are then served only where they began. PeerTLS is for https; nil: the system's authorities.
+	Advertise string
+	PeerTLS   *tls.Config
 	// PublicOrigins under which clients know it, RedirectOrigins and NativeURIs where OAuth clients may be sent back to, as long as no
 	// Ingress says so; may be empty.
 	PublicOrigins, RedirectOrigins, NativeURIs []string
@@ -81,6 +86,10 @@ type Plane struct {
 	tokens    *jwt.Tokens
 	resolver  *credential.Resolver
 	limits    *policy.Limits
+	gate      auth.Gate
+	hop       *hop.Hop
+	lore      *catalogue.Catalogue
+	peers     *peer.Peers
 	follower  *follow.Follower
 	barred    atomic.Pointer[map[[32]byte]struct{}]
 	handler   *request.Handler
@@ -108,10 +117,11 @@ func New(cfg Config) (*Plane, error) {
 	if p.follower, err = p.newFollower(); err != nil {
 		return nil, err
 	}
-	if p.handler, err = p.newHandler(); err != nil {
+	faces, err := p.newFaces()
+	if err != nil {
 		return nil, err
 	}
-	p.listener, err = listen.New(listen.Config{Addr: cfg.Listen, TLS: cfg.TLS, Handler: p.handler, DrainDelay: cfg.DrainDelay, DrainTimeout: cfg.DrainTimeout, Log: cfg.Log})
+	p.listener, err = listen.New(listen.Config{Addr: cfg.Listen, TLS: cfg.TLS, Handler: faces, DrainDelay: cfg.DrainDelay, DrainTimeout: cfg.DrainTimeout, Log: cfg.Log})
 	return p, err
 }
 
@@ -161,16 +171,6 @@ func (p *Plane) newFollower() (*follow.Follower, error) {
 	return f, c.Registry.Register(f)
 }
 
-func (p *Plane) newHandler() (*request.Handler, error) {
-	gate := auth.Gate{Tokens: p.tokens, Barred: p.isBarred}
-	if p.cfg.Anonymous {
-		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", Grants: []*table.Grant{table.Everything}, TrustTrace: true, Debug: true}
-	}
-	return request.New(request.Config{Table: p.holder, Hop: hop.New(p.client, p.cfg.Version), Telemetry: p.telemetry, Gate: gate, Region: p.cfg.Region, Log: p.cfg.Log,
-		Ready: p.readyBody, Credentials: p.resolver, Limits: p.limits, Listener: origin.Listener{Loopback: netrange.Loopback(p.cfg.Listen), Secure: p.cfg.TLS != nil,
-			Public: p.cfg.PublicOrigins, RedirectOrigins: p.cfg.RedirectOrigins, NativeURIs: p.cfg.NativeURIs, Anonymous: p.cfg.Anonymous}})
-}
-
 // Boot puts the last good config in force and binds the socket.
 func (p *Plane) Boot(ctx context.Context) error {
 	if _, err := p.follower.Boot(); err != nil { // it logs what it starts with
@@ -196,12 +196,15 @@ func (p *Plane) Run(ctx context.Context) error {
 	followers.Go(func() { p.tokens.Run(rest) })   //nolint:errcheck // ends with its context only
 	followers.Go(func() { p.resolver.Run(rest) }) //nolint:errcheck // ends with its context only
 	followers.Go(func() { p.recheck(rest) })
-	tellers.Go(func() { p.telemetry.Run(telling) }) //nolint:errcheck // ends with its context only
+	followers.Go(func() { p.lore.Run(rest) })
+	followers.Go(func() { p.hop.RunHealth(rest, p.servers, p.attach) }) //nolint:errcheck // ends with its context only
+	tellers.Go(func() { p.telemetry.Run(telling) })                     //nolint:errcheck // ends with its context only
 	err := p.listener.Run(ctx)
 	stop()
 	followers.Wait()
 	p.client.Close()
 	p.egress.Close()
+	p.peers.Close()
 	hush()
 	tellers.Wait()
 	return errors.Join(err, followErr)
@@ -236,7 +239,7 @@ func (p *Plane) Status() follow.Status { return p.follower.Status() }
 // health is what the control plane is told every 10 s.
 func (p *Plane) health() *syncv1.Health {
 	return &syncv1.Health{Draining: p.handler.Draining(), InFlight: int32(p.telemetry.Active()), //nolint:gosec // bounded by the connection limit
-		Upstreams: p.telemetry.UpstreamHealth(), Calls: p.telemetry.ServerCalls()}
+		Upstreams: p.upstreams(), Calls: p.telemetry.ServerCalls()}
 }
 
 // Readiness is the body of /readyz.

@@ -30,7 +30,7 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 	v := visits.Get().(*visit)
 	ctl := w.(control) //nolint:forcetypeassert // both writers of net/http are one
 	v.sink = sink{w: w, ctl: ctl, limit: l.cfg.WriteTimeout, perStream: r.ProtoMajor == 2}
-	v.in = request.Inbound{Context: r.Context(), Method: r.Method, Path: path(r), Host: r.Host, Remote: r.RemoteAddr, Proto: r.Proto,
+	v.in = request.Inbound{Context: r.Context(), Method: r.Method, Path: path(r), Query: r.URL.RawQuery, Host: r.Host, Remote: r.RemoteAddr, Proto: r.Proto,
 		Secure: r.TLS != nil, Names: names(r.TLS), Header: r.Header, Body: r.Body, Length: r.ContentLength}
 	if r.ContentLength != 0 {
 		// The body's time is bounded whoever reads it: net/http itself does when a request is refused unread. net/http lifts the deadline

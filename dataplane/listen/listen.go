@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request"
+	"github.com/hopgate/hopgate/dataplane/request/reply"
 )
 
 // Limits of a listener that aren't configurable: each bounds what one client can hold.
@@ -26,6 +27,16 @@ const (
 	streams     = 250 // of one HTTP/2 connection at once
 )
 
+// Handler answers requests and takes part in a drain; *request.Handler is one.
+type Handler interface {
+	// Serve answers one request. Nothing of in and sink is used after it returns.
+	Serve(in *request.Inbound, sink reply.Sink)
+	// Unready makes /readyz answer 503 while requests are still served.
+	Unready()
+	// EndStreams ends long-lived streams properly.
+	EndStreams()
+}
+
 // Config of a Listener.
 type Config struct {
 	// Addr to listen on, host:port.
@@ -33,7 +44,7 @@ type Config struct {
 	// TLS makes the listener speak TLS; nil is plain HTTP/1.1 and h2c.
 	TLS *tls.Config
 	// Handler answers requests.
-	Handler *request.Handler
+	Handler Handler
 	// MaxConnections open at once; 0 means 10,000. Further ones are closed at once.
 	MaxConnections int
 	// DrainDelay is how long requests are still taken after readyz says 503, so that balancers notice; 0 means none.

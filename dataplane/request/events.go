@@ -38,7 +38,7 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 		if err != nil {
 			return x.cut(err, resumable)
 		}
-		if err := x.sieveEvent(); err != nil {
+		if err := x.tailor(); err != nil {
 			return x.cut(err, resumable)
 		}
 		answered = answered || h.inspect(x, a.Status)
@@ -128,7 +128,7 @@ func (h *Handler) collapse(x *exchange, a *hop.Answer) error {
 		if err != nil {
 			return x.named(err)
 		}
-		if err := x.sieveEvent(); err != nil {
+		if err := x.tailor(); err != nil {
 			return err
 		}
 		if !h.inspect(x, a.Status) {

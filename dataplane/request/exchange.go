@@ -14,6 +14,8 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/origin"
 	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
+	"github.com/hopgate/hopgate/dataplane/request/route"
+	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 )
@@ -25,6 +27,8 @@ type Inbound struct {
 	Method  string
 	// Path is the request target without its query.
 	Path string
+	// Query is what follows the question mark of the request target, as it was sent.
+	Query string
 	// Host is the Host header or :authority.
 	Host string
 	// Remote is the direct peer, host:port.
@@ -56,20 +60,28 @@ type exchange struct {
 	from      origin.Facts
 	admission auth.Admission
 	principal *table.Principal
-	server    *table.Server
-	access    table.Access
-	limits    []*table.Limit // those the call counts against
+	scope     route.Scope         // what the endpoint opens for the caller
+	several   bool                // the endpoint is one of several servers, whatever their number is now
+	many      session.Many        // what the caller's session holds there
+	server    *table.Server       // the one that is called; nil while several are
+	access    table.Access        // to it
+	drifted   map[string]struct{} // tools that the server's config hides since they have changed
+	hears     []route.Member      // whose streams are merged into the caller's
+	alone     bool                // the call gets a session of its own
+	limits    []*table.Limit      // those the call counts against
 	permit    policy.Permit
 	ask       credential.Ask // for the credential of the server; zero: it wants none
 
-	body []byte           // as received
-	env  message.Envelope // of body
-	era  message.Era
-	call hop.Call
-	out  []byte // body as it leaves, with our trace context
-	ans  []byte // answer or event under way
-	data []byte // JSON of an event
-	tp   []byte // traceparent
+	body  []byte           // as received
+	env   message.Envelope // of body
+	era   message.Era
+	call  hop.Call
+	out   []byte // body as it leaves, with our trace context
+	other []byte // body as it was received, once it was written anew
+	worn  []byte // event or message under way, once it was written anew
+	ans   []byte // answer or event under way
+	data  []byte // JSON of an event
+	tp    []byte // traceparent
 
 	held    int64 // bytes of the handler's budget that this request has
 	adopted bool  // the caller's trace context is settled
@@ -79,7 +91,8 @@ type exchange struct {
 func (x *exchange) reset() {
 	x.reply.Reset()
 	clear(x.limits)
-	*x = exchange{reply: x.reply, body: keep(x.body), out: keep(x.out), ans: keep(x.ans), data: keep(x.data), tp: x.tp[:0], limits: x.limits[:0]}
+	*x = exchange{reply: x.reply, body: keep(x.body), out: keep(x.out), other: keep(x.other), worn: keep(x.worn), ans: keep(x.ans), data: keep(x.data),
+		tp: x.tp[:0], limits: x.limits[:0]}
 }
 
 const keepAtMost = 128 << 10

@@ -2,6 +2,7 @@ package request
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // permit decides whether the caller may send this message now: what its grants say of the method, the tool and the arguments, then the
 // limits it counts against.
 func (h *Handler) permit(x *exchange) error {
-	if !x.access.Free() {
+	if x.server != nil && !x.access.Free() {
 		if err := x.allowed(); err != nil {
 			return err
 		}
@@ -67,6 +68,9 @@ func (x *exchange) allowedCall() error {
 		return x.denied("the tool "+shown(tool)+" of the server "+x.server.Name+" is not open to this caller",
 			"`hopgate explain grant` says which grant closes it")
 	}
+	if err := x.onlyShown(tool); err != nil {
+		return err
+	}
 	var broken error
 	rule := x.access.Arguments(tool, func(name string) ([]byte, bool) {
 		raw, ok, err := message.Argument(x.body, &x.env, name)
@@ -81,6 +85,29 @@ func (x *exchange) allowedCall() error {
 	case rule != nil:
 		return x.denied("the argument "+shown(rule.Parameter)+" of the tool "+shown(tool)+" "+rule.Problem,
 			"`hopgate explain grant` says which rule it is")
+	}
+	return nil
+}
+
+// onlyShown refuses arguments that the server's config leaves out of the tool.
+func (x *exchange) onlyShown(tool string) error {
+	v, ok := x.server.Shape.Show(tool)
+	if !ok || v.Parameters == nil {
+		return nil
+	}
+	var other string
+	err := message.EachArgument(x.body, &x.env, func(name string) bool {
+		if !slices.Contains(v.Parameters, name) {
+			other = name
+		}
+		return other == ""
+	})
+	switch {
+	case err != nil:
+		return x.named(err)
+	case other != "":
+		return x.denied("the argument "+shown(other)+" of the tool "+shown(tool)+" is left out by the config of the server "+x.server.Name,
+			"send only the arguments that tools/list shows")
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/auth"
+	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/endpoint"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
@@ -46,6 +47,10 @@ type Config struct {
 	Limits *policy.Limits
 	// Region this data plane stands in, for messages and diagnostics.
 	Region string
+	// Agent is our name and version, "hopgate/1.2.3", for callers of endpoints of several servers and for their servers.
+	Agent string
+	// Lore are the cached lists of servers; nil: a catalogue of its own, which nobody runs.
+	Lore *catalogue.Catalogue
 	// Ready answers /readyz: the body and whether config is loaded; nil: always ready until Unready.
 	Ready func() (body []byte, ok bool)
 	// HeldBytes bounds what all requests together keep of large bodies, answers and events; 0 means 256 MiB.
@@ -61,7 +66,9 @@ type Handler struct {
 	cfg     Config
 	pool    sync.Pool // *exchange
 	streams policy.Streams
-	watch   lasting      // open long-lived streams
+	watch   lasting // open long-lived streams
+	lore    *catalogue.Catalogue
+	told    told
 	held    atomic.Int64 // bytes, see hold
 
 	draining context.Context // ends when long-lived streams should end
@@ -91,7 +98,10 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.KeepAlive == 0 {
 		cfg.KeepAlive = 15 * time.Second
 	}
-	h := &Handler{cfg: cfg, pool: sync.Pool{New: func() any { return new(exchange) }}}
+	if cfg.Lore == nil {
+		cfg.Lore = catalogue.New(catalogue.Config{})
+	}
+	h := &Handler{cfg: cfg, lore: cfg.Lore, pool: sync.Pool{New: func() any { return new(exchange) }}}
 	h.draining, h.drain = context.WithCancelCause(context.Background())
 	return h, nil
 }
@@ -155,15 +165,14 @@ func (h *Handler) answer(x *exchange) error {
 	if err := h.admit(x); err != nil {
 		return err
 	}
-	switch x.door.Kind {
-	case endpoint.Server:
-	case endpoint.ClientIP:
+	if x.door.Kind == endpoint.ClientIP {
 		return h.clientIP(x)
-	default:
-		return aggregate()
 	}
 	if err := h.match(x); err != nil {
 		return err
+	}
+	if x.several {
+		return h.answerSeveral(x)
 	}
 	x.aim()
 	switch x.in.Method {
@@ -173,6 +182,19 @@ func (h *Handler) answer(x *exchange) error {
 		return h.listen(x)
 	case http.MethodDelete:
 		return h.end(x)
+	}
+	return x.wrongMethod("GET, POST, DELETE")
+}
+
+// answerSeveral goes on where the endpoint is one of several servers.
+func (h *Handler) answerSeveral(x *exchange) error {
+	switch x.in.Method {
+	case http.MethodPost:
+		return h.postSeveral(x)
+	case http.MethodGet:
+		return h.listenSeveral(x)
+	case http.MethodDelete:
+		return h.endSeveral(x)
 	}
 	return x.wrongMethod("GET, POST, DELETE")
 }
@@ -194,9 +216,17 @@ func (h *Handler) admit(x *exchange) (err error) {
 	return nil
 }
 
-// match finds the server the request is for, among what the caller may reach from where it is.
+// match finds the server the request is for, or the several, among what the caller may reach from where it is.
 func (h *Handler) match(x *exchange) (err error) {
-	x.server, x.access, err = route.Match(x.table, x.principal, x.door.Name, h.cfg.Region, x.from.Internal, x.from.Client)
+	if x.door.Kind == endpoint.Server {
+		if _, one := x.table.Server(x.door.Name); one {
+			x.server, x.access, err = route.Match(x.table, x.principal, x.door.Name, h.cfg.Region, x.from.Internal, x.from.Client)
+			return err
+		}
+	}
+	x.several = true
+	x.scope, err = route.Several(x.table, x.principal, x.door, x.in.Header["X-Mcp-Servers"],
+		route.Place{Region: h.cfg.Region, Internal: x.from.Internal, Client: x.from.Client})
 	return err
 }
 

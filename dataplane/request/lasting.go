@@ -107,6 +107,10 @@ func (h *Handler) judge(x *exchange, t *table.Table) (ends time.Time, err error)
 	if err != nil {
 		return ends, err
 	}
+	if x.several {
+		place := route.Place{Region: h.cfg.Region, Internal: from.Internal, Client: from.Client}
+		return a.Expires, x.judgeSeveral(t, a.Principal, place)
+	}
 	s, access, err := route.Match(t, a.Principal, x.door.Name, h.cfg.Region, from.Internal, from.Client)
 	switch {
 	case err != nil:

@@ -16,13 +16,27 @@ func (h *Handler) post(x *exchange) error {
 	if err := h.read(x); err != nil {
 		return err
 	}
+	if x.env.Kind == message.Batch {
+		return h.batch(x)
+	}
 	if err := x.speak(); err != nil {
 		return err
 	}
 	if err := x.openSession(); err != nil {
 		return err
 	}
+	if err := h.reshape(x); err != nil {
+		return err
+	}
+	return h.forward(x)
+}
+
+// forward carries a message that is in the server's own names to it.
+func (h *Handler) forward(x *exchange) error {
 	if err := h.permit(x); err != nil {
+		return err
+	}
+	if err := h.hints(x); err != nil {
 		return err
 	}
 	if err := h.cfg.Hop.Mixed(x.server, x.era, x.rec.Method, x.rec.Revision, x.now); err != nil {
@@ -133,6 +147,9 @@ func first(v []string) string {
 
 // openSession opens the sealed session id the caller echoes. Revision 2026-07-28 has no sessions: the header is ignored there.
 func (x *exchange) openSession() error {
+	if x.several {
+		return x.openMany()
+	}
 	token := x.in.Header.Get("Mcp-Session-Id")
 	if token == "" || x.era == message.Modern {
 		return nil
@@ -142,7 +159,7 @@ func (x *exchange) openSession() error {
 	if err != nil {
 		return x.named(err)
 	}
-	x.call.Session = c.Upstream
+	x.call.Session, x.call.Instance = c.Upstream, c.Instance
 	return nil
 }
 
@@ -151,7 +168,11 @@ const sessionLife = 7 * 24 * time.Hour
 
 // sealSession gives the caller the upstream's session id in sealed form.
 func (x *exchange) sealSession(upstream string) error {
-	token, err := session.Seal(x.table.Ring("session"), session.Claims{Server: x.server.Name, Upstream: upstream, Principal: x.principal.ID,
+	instance := uint32(0) // of a server with one there is nothing to choose, and earlier versions open the token
+	if len(x.server.Instances) > 1 {
+		instance = x.call.Instance
+	}
+	token, err := session.Seal(x.table.Ring("session"), session.Claims{Server: x.server.Name, Upstream: upstream, Instance: instance, Principal: x.principal.ID,
 		Endpoint: x.door.Canonical(), Issued: x.now, Expires: x.now.Add(sessionLife)})
 	if err != nil {
 		return x.named(err)
@@ -190,8 +211,9 @@ func (h *Handler) adopt(x *exchange) {
 	h.cfg.Telemetry.Adopt(&x.rec, meta, header, state, x.principal.TrustTrace)
 }
 
-// bare reports whether this is a call of somebody without a client: no session, no revision, no _meta, like curl.
+// bare reports whether this is a call of somebody without a client: no session, no revision, no _meta, like curl; or one through an endpoint of
+// several servers whose session holds none of this one.
 func (x *exchange) bare() bool {
-	return x.env.Kind == message.Request && x.era == message.Legacy && x.call.Session == "" && x.call.Revision == "" &&
+	return x.alone || x.env.Kind == message.Request && x.era == message.Legacy && x.call.Session == "" && x.call.Revision == "" &&
 		x.rec.Method != "initialize"
 }

@@ -31,8 +31,7 @@ func (h *Handler) read(x *exchange) error {
 		return err
 	}
 	if x.env.Kind == message.Batch {
-		return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Unsupported, Code: fault.CodeInvalidRequest,
-			Message: "a batch of messages isn't offered here", Hint: "send one message per request; MCP removed batches in 2025-06-18"}
+		return nil // batch looks into it
 	}
 	x.describe()
 	return nil

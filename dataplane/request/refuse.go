@@ -95,11 +95,6 @@ func noConfig() error {
 		Message: "this data plane has received no config yet", Hint: "look at its /readyz and at `hopgate status`"}
 }
 
-func aggregate() error {
-	return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unsupported, Status: http.StatusNotFound, Code: fault.CodeNotFound,
-		Message: "several servers behind one endpoint aren't offered by this version", Hint: "call one server at /{server}/mcp"}
-}
-
 // leak refuses to send somebody's gateway credential to an upstream.
 func leak(x *exchange, header string) error {
 	return &fault.Error{Hop: fault.Gateway, Phase: fault.Policy, Kind: fault.CredentialLeak, Server: x.rec.Server,

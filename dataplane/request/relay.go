@@ -65,6 +65,9 @@ func (h *Handler) relayJSON(x *exchange, a *hop.Answer) error {
 	if x.sieving() {
 		return h.relaySieved(x, a)
 	}
+	if x.dressed() {
+		return h.relayDressed(x, a)
+	}
 	if x.rec.Debug && h.hold(x, heldForDiagnostics) {
 		limit = heldForDiagnostics
 	}

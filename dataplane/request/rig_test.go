@@ -27,6 +27,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/auth/jwt"
+	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
@@ -61,6 +62,7 @@ type gateway struct {
 	tokens   *jwt.Tokens
 	resolver *credential.Resolver
 	outward  *egress.Client
+	lore     *catalogue.Catalogue
 	drain    func() // begins to stop
 	stop     func() // drains and waits
 }
@@ -124,12 +126,13 @@ func start(t testing.TB, s settings) *gateway {
 	client, err := transport.New(transport.Config{Resolver: nobody{}})
 	fatal(t, err)
 	g.trust(t, log)
+	g.lore = catalogue.New(catalogue.Config{Log: log})
 	gate := auth.Gate{Tokens: g.tokens}
 	if s.anonymous {
 		gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", Grants: []*table.Grant{table.Everything}}
 	}
 	g.handler, err = request.New(request.Config{Table: g.holder, Hop: hop.New(client, "test"), Telemetry: tel, Gate: gate, Region: "test", Log: log,
-		Credentials: g.resolver, Limits: policy.NewLimits(policy.LimitsConfig{}), Ready: s.ready, HeldBytes: s.held, KeepAlive: s.keepAlive,
+		Credentials: g.resolver, Lore: g.lore, Limits: policy.NewLimits(policy.LimitsConfig{}), Ready: s.ready, HeldBytes: s.held, KeepAlive: s.keepAlive,
 		Listener: origin.Listener{Loopback: !s.open, Public: s.public, Anonymous: s.anonymous}})
 	fatal(t, err)
 	cfg := s.listen
@@ -178,6 +181,7 @@ func (g *gateway) run(t testing.TB, tel *telemetry.Telemetry, client *transport.
 			t.Error(err)
 		}
 	})
+	serving.Go(func() { g.lore.Run(tctx) })
 	serving.Go(func() { g.tokens.Run(tctx) })   //nolint:errcheck // ends with its context only
 	serving.Go(func() { g.resolver.Run(tctx) }) //nolint:errcheck // ends with its context only
 	g.drain = cancel

@@ -15,7 +15,13 @@ import (
 
 // sieving reports whether the answer may hold a list with tools the caller may not call.
 func (x *exchange) sieving() bool {
-	return !x.access.Free() && (x.rec.Method == "tools/list" || x.rec.Method == "")
+	return !x.access.Free() && (x.rec.Method == "tools/list" || x.rec.Method == "") && !x.unshaped()
+}
+
+// unshaped reports whether the list goes out as the server made it: an operator asks for the definitions that pins are about. It takes a
+// caller whose grants restrict nothing of the server, so that only what the server's own config says is left out.
+func (x *exchange) unshaped() bool {
+	return x.rec.Method == "tools/list" && yes(x.in.Header["X-Hopgate-Unshaped"]) && x.principal.Debug && x.access.All()
 }
 
 // relaySieved brings a JSON answer after what is closed to the caller was cut out.
@@ -23,7 +29,7 @@ func (h *Handler) relaySieved(x *exchange, a *hop.Answer) error {
 	if err := h.readWhole(x, a); err != nil {
 		return x.named(err)
 	}
-	out, err := message.FilterTools(x.data[:0], x.ans, x.access.Tool)
+	out, err := message.EditTools(x.data[:0], x.ans, x.view)
 	if err != nil {
 		return x.unsieved(err)
 	}
@@ -61,7 +67,7 @@ func (x *exchange) sieveEvent() error {
 	if !x.sieving() {
 		return nil
 	}
-	out, changed, err := message.FilterEvent(x.data[:0], x.ans, x.access.Tool)
+	out, changed, err := message.EditEvent(x.data[:0], x.ans, x.view)
 	switch {
 	case err != nil:
 		return x.unsieved(err)
@@ -69,6 +75,15 @@ func (x *exchange) sieveEvent() error {
 		x.ans, x.data = out, x.ans[:0]
 	}
 	return nil
+}
+
+// view says how the one server of the endpoint shows a tool to this caller.
+func (x *exchange) view(tool string) (message.View, bool) {
+	if _, hidden := x.drifted[tool]; hidden || !x.access.Tool(tool) {
+		return message.View{}, false
+	}
+	v, ok := x.server.Shape.Show(tool)
+	return message.View{Name: v.Name, Description: v.Description, Parameters: v.Parameters}, ok
 }
 
 // unsieved refuses a list that can't be read beyond doubt: half of what it says must not reach the caller.

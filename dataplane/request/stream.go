@@ -30,10 +30,14 @@ func (h *Handler) listen(x *exchange) error {
 // subscribe relays a subscriptions/listen stream (MCP 2026-07-28).
 func (h *Handler) subscribe(x *exchange) error {
 	if !acceptsEvents(x.in.Header) {
-		return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Unsupported, Status: http.StatusNotAcceptable,
-			Message: "subscriptions/listen is answered by an event stream only", Hint: "send Accept: application/json, text/event-stream"}
+		return eventsOnly()
 	}
 	return h.lasting(x)
+}
+
+func eventsOnly() error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Unsupported, Status: http.StatusNotAcceptable,
+		Message: "subscriptions/listen is answered by an event stream only", Hint: "send Accept: application/json, text/event-stream"}
 }
 
 // lasting opens a long-lived stream within the caller's share and relays it until either side or the drain ends it.
@@ -83,6 +87,7 @@ func (h *Handler) relayLasting(x *exchange, a *hop.Answer) error {
 	defer x.closed()
 	answered := len(x.id()) == 0
 	for {
+		x.shed()
 		err := x.next(a)
 		switch {
 		case errors.Is(err, io.EOF):
@@ -106,6 +111,23 @@ func (h *Handler) relayLasting(x *exchange, a *hop.Answer) error {
 			return err
 		}
 	}
+}
+
+// shed lets go of what a stream doesn't need while it waits, which may be for hours. What stays is the caller's message, if there was one, and
+// room for small events.
+func (x *exchange) shed() {
+	x.out, x.ans, x.data = scant(x.out), scant(x.ans), scant(x.data)
+	if len(x.body) == 0 {
+		x.body = scant(x.body)
+	}
+}
+
+// scant is a buffer for small things, or none.
+func scant(b []byte) []byte {
+	if cap(b) > 1<<10 {
+		return nil
+	}
+	return b[:0]
 }
 
 // farewell ends a stream on our own account.

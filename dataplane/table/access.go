@@ -129,6 +129,9 @@ func (a Access) Open() bool { return a.open }
 // Free reports whether nothing of the server is restricted or shown otherwise than it is: neither tools nor arguments.
 func (a Access) Free() bool { return a.all && a.s.Shape == nil }
 
+// All reports whether the caller's grants restrict nothing of the server; its own config may.
+func (a Access) All() bool { return a.all }
+
 // Parameters returns the top-level arguments that may be sent to a tool by the server's own config; nil: all. Read only. What grants say of
 // arguments is Arguments.
 func (a Access) Parameters(tool string) []string {

@@ -45,7 +45,10 @@ func (e *errorLog) write(r *Record) {
 	add("server", r.Server)
 	add("caller", r.Caller)
 	add("client", r.ClientAddr)
-	attrs = append(attrs, slog.Int("status", r.Status), slog.Duration("after", r.End.Sub(r.Start)))
+	if !r.leg { // its request is still to be answered
+		attrs = append(attrs, slog.Int("status", r.Status))
+	}
+	attrs = append(attrs, slog.Duration("after", r.End.Sub(r.Start)))
 	if r.UpstreamStatus != 0 {
 		attrs = append(attrs, slog.Int("upstream_status", r.UpstreamStatus))
 	}

@@ -7,19 +7,23 @@ import (
 )
 
 // AppendHops appends the value of x-mcp-debug-hops: one entry per hop or step that happened, with its outcome and milliseconds, such as
-// "auth;ok;0.1, policy;ok;0.0, connect;reused, upstream;ok;23.4". The step that failed bears the fault's kind and is the last. It may be
-// called before Finish: open steps count up to now.
+// "auth;ok;0.1, policy;ok;0.0, connect;reused, upstream;ok;23.4". The step that failed bears the fault's kind and is the last. The legs
+// of a request to several servers that ended so far follow, each under its server's name, such as "upstream.github;ok;23.4", at most 32.
+// It may be called before Finish: open steps count up to now.
 func AppendHops(dst []byte, r *Record) []byte {
 	h := hopList{dst: dst}
 	h.each(r, h.hop)
+	h.legs(r, h.hop)
 	return h.dst
 }
 
-// AppendServerTiming appends the value of Server-Timing with the same steps, such as "auth;dur=0.1, policy;dur=0.0, total;dur=23.9".
+// AppendServerTiming appends the value of Server-Timing with the same steps and legs, such as
+// "auth;dur=0.1, policy;dur=0.0, total;dur=23.9".
 func AppendServerTiming(dst []byte, r *Record) []byte {
 	h := hopList{dst: dst}
 	now := ended(r)
 	h.each(r, h.timing)
+	h.legs(r, h.timing)
 	h.timing("total", okWord, now.Sub(r.Start))
 	return h.dst
 }

@@ -50,6 +50,9 @@ func outcomeLabel(r *Record) string {
 	case "ok", "tool_error", "-32700", "-32600", "-32601", "-32602", "-32603", "-32000", "-32001", "-32002", "-32020", "-32021", "-32022", "-32042":
 		return r.Outcome
 	case "":
+		if r.leg {
+			return statusOutcome(r.UpstreamStatus)
+		}
 		return statusOutcome(r.Status)
 	}
 	return "rpc_error"
@@ -81,7 +84,7 @@ func (s *series) addServer(name string) *serverSeries {
 
 // addCall finds the series of a call that has none under its own names yet.
 func (s *series) addCall(sv *serverSeries, k callKey) *callSeries {
-	f := callKey{methodLabel(k.method), s.toolLabel(sv.name, k), k.outcome, k.upstream}
+	f := callKey{methodLabel(k.method), s.toolLabel(sv.name, k), k.outcome, k.upstream, k.leg}
 	if s.keys.Load() >= maxKeys {
 		f.tool = ""
 		if k.tool != "" {
@@ -94,7 +97,10 @@ func (s *series) addCall(sv *serverSeries, k callKey) *callSeries {
 	f.tool, f.method, f.outcome = strings.Clone(f.tool), strings.Clone(f.method), strings.Clone(f.outcome)
 	return sv.calls.add(f, func() *callSeries {
 		s.keys.Add(1)
-		c := &callSeries{server: s.server.WithLabelValues(f.method, sv.name, f.tool, f.outcome)}
+		c := &callSeries{}
+		if !f.leg {
+			c.server = s.server.WithLabelValues(f.method, sv.name, f.tool, f.outcome)
+		}
 		if f.upstream {
 			c.client = s.client.WithLabelValues(f.method, sv.name, f.tool, f.outcome)
 		}

@@ -36,6 +36,12 @@ func appendHuman(dst []byte, r *Record) []byte {
 		dst = append(dst, '/')
 		dst = append(dst, f.Kind.String()...)
 	}
+	if n, failed := r.legs.counts(); failed > 0 {
+		dst = append(dst, " legs="...)
+		dst = appendInt(dst, int64(n))
+		dst = append(dst, " legs_failed="...)
+		dst = appendInt(dst, int64(failed))
+	}
 	p := phasesAt(r, r.End)
 	dst = pairTime(dst, " auth=", p.auth)
 	dst = pairTime(dst, " route=", p.route)
@@ -106,6 +112,11 @@ func appendLineJSON(dst []byte, r *Record) []byte {
 		dst = memberText(dst, `,"hop":`, f.Hop.String())
 		dst = memberText(dst, `,"phase":`, f.Phase.String())
 		dst = memberText(dst, `,"kind":`, f.Kind.String())
+	}
+	if n, failed := r.legs.counts(); n > 0 {
+		dst = memberInt(dst, `,"legs":`, int64(n))
+		dst = append(dst, `,"legs_failed":`...)
+		dst = appendInt(dst, int64(failed))
 	}
 	dst = membersTime(dst, r)
 	dst = memberInt(dst, `,"upstream_status":`, int64(r.UpstreamStatus))

@@ -91,5 +91,7 @@ type Record struct {
 	Outcome string
 	Fault   *fault.Error // why it failed, nil when it didn't
 
-	live live // place in the list of requests in flight, from Begin to Finish
+	live live  // place in the list of requests in flight, from Begin to Finish
+	legs *legs // of a request to several servers, and what each of its legs reports to; nil: it has none
+	leg  bool  // this is one of them, from BeginLeg to FinishLeg
 }

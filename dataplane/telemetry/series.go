@@ -51,6 +51,7 @@ type serverSeries struct {
 type callKey struct {
 	method, tool, outcome string
 	upstream              bool
+	leg                   bool // one of several: no caller waited for it alone
 }
 
 type callSeries struct{ server, client prometheus.Observer }
@@ -116,7 +117,7 @@ func (s *series) observe(r *Record) {
 	if !ok {
 		sv = s.addServer(r.Server)
 	}
-	k := callKey{r.Method, r.Tool, outcomeLabel(r), !r.Upstream.Start.IsZero()}
+	k := callKey{method: r.Method, tool: r.Tool, outcome: outcomeLabel(r), upstream: !r.Upstream.Start.IsZero()}
 	c, ok := sv.calls.get(k)
 	if !ok {
 		c = s.addCall(sv, k)
@@ -129,6 +130,28 @@ func (s *series) observe(r *Record) {
 		s.overhead.Observe(max(total-leg, 0).Seconds())
 		sv.health.note(r)
 	}
+	s.count(sv, r)
+}
+
+// observeLeg counts a call to one of several servers: what the call says about the server, and the time of its upstream leg.
+func (s *series) observeLeg(r *Record) {
+	sv, ok := s.servers.get(r.Server)
+	if !ok {
+		sv = s.addServer(r.Server)
+	}
+	if !r.Upstream.Start.IsZero() {
+		k := callKey{method: r.Method, tool: r.Tool, outcome: outcomeLabel(r), upstream: true, leg: true}
+		c, ok := sv.calls.get(k)
+		if !ok {
+			c = s.addCall(sv, k)
+		}
+		c.client.Observe(upstreamLeg(r).Seconds())
+		sv.health.note(r)
+	}
+	s.count(sv, r)
+}
+
+func (s *series) count(sv *serverSeries, r *Record) {
 	if sv.health.tally.count(r) && !s.failing.Load() {
 		s.failing.Store(true)
 	}

@@ -41,9 +41,9 @@ func newSpanMaker(cfg Config) *spanMaker {
 	}
 }
 
-// exportFault exports a failed request nobody sampled, unless too many like it failed in this second.
-func (m *spanMaker) exportFault(r *Record) {
-	if ok, _ := m.limit.allow(keyOf(r), r.End); !ok {
+// exportFault exports a request nobody sampled that failed in a way, unless too many like it failed in this second.
+func (m *spanMaker) exportFault(r *Record, k faultKey) {
+	if ok, _ := m.limit.allow(k, r.End); !ok {
 		m.onSuppressed()
 		return
 	}
@@ -54,17 +54,18 @@ func (m *spanMaker) export(r *Record) {
 	ctx, root := m.startRoot(r)
 	failed := failedSpan(r)
 	if !r.AuthEnd.IsZero() || failed == spanAuth {
-		m.inner(ctx, r, attr.SpanAuth, r.IDs.Auth, r.Start, orEnd(r.AuthEnd, r), failed == spanAuth)
+		m.inner(ctx, r, attr.SpanAuth, r.IDs.Auth, r.Start, orEnd(r.AuthEnd, r), failureIf(failed == spanAuth, r))
 	}
 	if !routeEnd(r).IsZero() || failed == spanRoute {
-		m.inner(ctx, r, attr.SpanRoute, r.IDs.Route, routeStart(r), orEnd(routeEnd(r), r), failed == spanRoute)
+		m.inner(ctx, r, attr.SpanRoute, r.IDs.Route, routeStart(r), orEnd(routeEnd(r), r), failureIf(failed == spanRoute, r))
 	}
 	if !r.Credential.Start.IsZero() {
-		m.credential(ctx, r, failed == spanCredential)
+		m.credential(ctx, r, failureIf(failed == spanCredential, r))
 	}
 	if !r.Upstream.Start.IsZero() || failed == spanCall {
-		m.call(ctx, r, failed == spanCall)
+		m.call(ctx, r, failureIf(failed == spanCall, r))
 	}
+	m.legs(ctx, r)
 	root.SetAttributes(m.rootAttributes(r)...)
 	markRoot(root, r)
 	root.End(trace.WithTimestamp(r.End))
@@ -86,7 +87,7 @@ func (m *spanMaker) startRoot(r *Record) (context.Context, trace.Span) {
 }
 
 // inner makes the span of a step inside this process.
-func (m *spanMaker) inner(ctx context.Context, r *Record, name string, id [8]byte, from, to time.Time, failed bool) {
+func (m *spanMaker) inner(ctx context.Context, r *Record, name string, id [8]byte, from, to time.Time, f *failure) {
 	_, s := m.tracer.Start(withIDs(ctx, r.IDs.Trace, id), name, trace.WithTimestamp(from))
 	s.SetAttributes(attribute.String(attr.Hop, fault.Gateway.String()), attribute.String(attr.Region, m.region))
 	if r.Caller != "" {
@@ -95,25 +96,25 @@ func (m *spanMaker) inner(ctx context.Context, r *Record, name string, id [8]byt
 	if r.Server != "" && name != attr.SpanAuth {
 		s.SetAttributes(attribute.String(attr.Server, strings.Clone(r.Server)))
 	}
-	if failed {
-		markFault(s, r.Fault)
+	if f != nil {
+		markFault(s, f)
 	}
 	s.End(trace.WithTimestamp(to))
 }
 
 // credential makes the span of finding what the server wants of us.
-func (m *spanMaker) credential(ctx context.Context, r *Record, failed bool) {
+func (m *spanMaker) credential(ctx context.Context, r *Record, f *failure) {
 	_, s := m.tracer.Start(withIDs(ctx, r.IDs.Trace, newSpanID()), attr.SpanCredential, trace.WithTimestamp(r.Credential.Start))
 	s.SetAttributes(attribute.String(attr.Hop, fault.AuthServer.String()), attribute.String(attr.Region, m.region),
 		attribute.String(attr.Server, strings.Clone(r.Server)))
-	if failed {
-		markFault(s, r.Fault)
+	if f != nil {
+		markFault(s, f)
 	}
 	s.End(trace.WithTimestamp(orEnd(r.Credential.End, r)))
 }
 
 // call makes the span of the upstream leg.
-func (m *spanMaker) call(ctx context.Context, r *Record, failed bool) {
+func (m *spanMaker) call(ctx context.Context, r *Record, f *failure) {
 	u, start := &r.Upstream, r.Upstream.Start
 	if start.IsZero() { // it failed before the transport was asked
 		start = orEnd(r.Routed, r)
@@ -123,8 +124,8 @@ func (m *spanMaker) call(ctx context.Context, r *Record, failed bool) {
 	end := orEnd(u.End, r)
 	addEvents(s, u, end)
 	switch {
-	case failed:
-		markFault(s, r.Fault)
+	case f != nil:
+		markFault(s, f)
 	case r.Outcome == attr.ToolError:
 		markError(s, r.Outcome, "the tool answered with isError")
 	case isCode(r.Outcome):
@@ -180,9 +181,10 @@ func spanName(r *Record) string {
 func markRoot(s trace.Span, r *Record) {
 	switch {
 	case r.Fault != nil:
-		typeFault(s, r.Fault)
+		f := failureOf(r.Fault)
+		typeFault(s, f)
 		if !callersMistake(rpcStatus(r)) {
-			s.SetStatus(codes.Error, faultText(r.Fault))
+			s.SetStatus(codes.Error, f.text)
 		}
 	case r.Outcome == attr.ToolError:
 		markError(s, r.Outcome, "the tool answered with isError")
@@ -190,19 +192,6 @@ func markRoot(s trace.Span, r *Record) {
 		markError(s, r.Outcome, "the server answered with a JSON-RPC error")
 	}
 }
-
-func markFault(s trace.Span, f *fault.Error) {
-	typeFault(s, f)
-	s.SetStatus(codes.Error, faultText(f))
-}
-
-// typeFault makes a failed span findable by what failed; on the SERVER span, too, Hop is then the hop that failed.
-func typeFault(s trace.Span, f *fault.Error) {
-	s.SetAttributes(attribute.String(attr.Hop, f.Hop.String()), attribute.String(attr.Phase, f.Phase.String()),
-		attribute.String(attr.Kind, f.Kind.String()), attribute.Bool(attr.Remote, f.Remote), attribute.String(attr.ErrorType, f.Kind.String()))
-}
-
-func faultText(f *fault.Error) string { return oneLine(f.Error(), maxCause) }
 
 func markError(s trace.Span, kind, text string) {
 	s.SetAttributes(attribute.String(attr.ErrorType, kind))
@@ -222,35 +211,4 @@ func callersMistake(code string) bool {
 		return true
 	}
 	return false
-}
-
-// The spans that can bear a fault beside the SERVER span.
-const (
-	spanRoot = iota
-	spanAuth
-	spanRoute
-	spanCredential
-	spanCall
-)
-
-// failedSpan tells which child a fault belongs to.
-func failedSpan(r *Record) int {
-	f := r.Fault
-	switch {
-	case f == nil:
-		return spanRoot
-	case f.Hop == fault.Upstream:
-		return spanCall
-	case !r.Credential.Start.IsZero() && r.Routed.IsZero():
-		return spanCredential
-	case f.Hop == fault.AuthServer:
-		return spanAuth
-	case f.Phase == fault.Auth:
-		return spanAuth
-	}
-	switch f.Phase {
-	case fault.Grant, fault.Policy, fault.Limit, fault.Route, fault.Session, fault.Config:
-		return spanRoute
-	}
-	return spanRoot
 }

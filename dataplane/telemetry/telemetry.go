@@ -52,6 +52,7 @@ type Telemetry struct {
 	spans    *spanMaker // nil: off
 	live     *liveList
 	streams  Gauge
+	drifts   drifts
 	errorOut *errorLog // nil: off
 }
 
@@ -73,6 +74,9 @@ func New(cfg Config) (*Telemetry, error) {
 		t.spans.onSuppressed = t.series.suppressed.Inc
 	}
 	if err := t.series.register(cfg.Registry, t); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	if err := cfg.Registry.Register(&t.drifts); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return t, nil
@@ -128,8 +132,23 @@ func (t *Telemetry) Finish(r *Record) {
 	if r.Fault != nil {
 		t.fault(r)
 	}
-	if r.Sampled && t.spans != nil {
+	t.export(r)
+	r.legs = nil
+}
+
+// export makes the spans of a request that was sampled, or that failed as a whole or in one of its legs.
+func (t *Telemetry) export(r *Record) {
+	if t.spans == nil {
+		return
+	}
+	if r.Sampled {
 		t.spans.export(r)
+		return
+	}
+	if r.Fault != nil {
+		t.spans.exportFault(r, keyOf(r))
+	} else if k, failed := r.legs.fault(); failed {
+		t.spans.exportFault(r, k)
 	}
 }
 
@@ -138,14 +157,11 @@ func probe(r *Record) bool {
 	return r.Status == http.StatusOK && (r.Path == "/healthz" || r.Path == "/readyz")
 }
 
-// fault tells what only failed requests have: the error line, the counter, and spans although nobody sampled them.
+// fault tells what only failed requests have: the error line and the counter.
 func (t *Telemetry) fault(r *Record) {
 	t.series.fault(r)
 	if t.errorOut != nil {
 		t.errorOut.write(r)
-	}
-	if !r.Sampled && t.spans != nil {
-		t.spans.exportFault(r)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +39,9 @@ type Proxy struct {
 	// Listen is for clients, Admin for metrics and debug pages.
 	Listen, Admin string
 	ListenTLS     *tls.Config
+	// Advertise is where the other data planes reach Listen; empty: found from Listen, if that is one plaintext address. PeerTLS is for https.
+	Advertise     string
+	PeerTLS       *tls.Config
 	PublicOrigins []string
 	StateDir      string
 	DrainDelay    time.Duration
@@ -140,6 +144,7 @@ func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 	reg := registry()
 	tellEnd(reg, p.enroller)
 	plane, err := dataplane.New(dataplane.Config{Node: p.Node, Region: p.Region, Group: p.Group, Version: process.ThisBuild().Version, Listen: p.Listen, TLS: p.ListenTLS,
+		Advertise: advertised(p.Advertise, p.Listen, p.ListenTLS != nil), PeerTLS: p.PeerTLS,
 		PublicOrigins: p.PublicOrigins, Control: p.Control, Dial: p.dial, StateDir: p.StateDir, DrainDelay: p.DrainDelay, DrainTimeout: p.DrainTimeout,
 		Access: p.Access, AccessFormat: p.AccessFormat, Log: p.Log, Registry: reg, Tracer: tracing.Provider()})
 	if err != nil {
@@ -158,6 +163,19 @@ func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 	g.Add("data plane", plane.Run)
 	p.Log.Info("data plane listens", "address", plane.Addr().String(), "admin", admin.Addr().String(), "node", p.Node, "region", p.Region, "control", p.Control)
 	return nil
+}
+
+// advertised is where other data planes reach this one. Without an address of its own, as on all interfaces, or with TLS, whose names only the
+// operator knows, nobody can tell.
+func advertised(given, listen string, secure bool) string {
+	host, port, err := net.SplitHostPort(listen)
+	if given != "" || err != nil || secure || port == "0" {
+		return given
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || ip.IsUnspecified() {
+		return ""
+	}
+	return "http://" + listen
 }
 
 // tellEnd adds the metric that says when the certificate ends; nil: it is nobody's here.

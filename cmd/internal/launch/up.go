@@ -148,7 +148,7 @@ func (o *one) newData(reg *prometheus.Registry, tracer trace.TracerProvider) (*d
 	u := o.up
 	key := &table.Principal{ID: "master", Name: "master", Hash: o.key.hash(), Grants: []*table.Grant{table.Everything}, Debug: true, TrustTrace: true}
 	return dataplane.New(dataplane.Config{Node: localNode, Region: u.Region, Version: process.ThisBuild().Version, Listen: u.Listen,
-		PublicOrigins: u.PublicOrigins, RedirectOrigins: u.RedirectOrigins, NativeURIs: u.NativeURIs,
+		Advertise: advertised("", u.Listen, false), PublicOrigins: u.PublicOrigins, RedirectOrigins: u.RedirectOrigins, NativeURIs: u.NativeURIs,
 		Control: []string{"local"}, Dial: o.dial, StateDir: filepath.Join(u.DataDir, "proxy"), Static: []*table.Principal{key}, Anonymous: u.Anonymous,
 		DrainDelay: u.DrainDelay, DrainTimeout: u.DrainTimeout, Access: u.Access, AccessFormat: u.AccessFormat, Log: u.Log, Registry: reg, Tracer: tracer})
 }

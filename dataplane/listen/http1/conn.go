@@ -40,6 +40,7 @@ type conn struct {
 
 	buf    []byte // buf[r:w] is read and not yet used
 	r, w   int
+	spare  [64]byte  // what buf is while a watcher waits and nothing is buffered
 	readBy time.Time // deadline of reads in force; zero: none
 
 	head   head
@@ -59,7 +60,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, remote: nc.RemoteAddr().String(), buf: make([]byte, bufferSize), keep: true}
+	c := &conn{srv: s, nc: nc, remote: nc.RemoteAddr().String(), buf: readers.Get().(*[bufferSize]byte)[:], keep: true}
 	c.head.fields = make(http.Header, 16)
 	c.sink.header = make(http.Header, 8)
 	c.body.c, c.sink.c = c, c
@@ -180,7 +181,7 @@ func (c *conn) answer() bool {
 	c.body.left, c.body.armed = h.length, false
 	c.intake.Store(h.length == 0)
 	c.sink.begin()
-	c.in = request.Inbound{Context: c.begin(), Method: h.method, Path: h.path, Host: h.host, Remote: c.remote, Proto: "HTTP/1.1",
+	c.in = request.Inbound{Context: c.begin(), Method: h.method, Path: h.path, Query: h.query, Host: h.host, Remote: c.remote, Proto: "HTTP/1.1",
 		Header: h.fields, Body: http.NoBody, Length: h.length}
 	if h.length > 0 {
 		c.in.Body = &c.body

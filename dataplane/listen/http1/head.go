@@ -16,11 +16,11 @@ const (
 
 // head is a request's head. Its map and slices are used again for the next request; its strings are the request's own.
 type head struct {
-	method, path, host string
-	fields             http.Header
-	values             []string // backs the values in fields
-	length             int64
-	close              bool
+	method, path, query, host string
+	fields                    http.Header
+	values                    []string // backs the values in fields
+	length                    int64
+	close                     bool
 
 	hosts, lengths, connections int
 }
@@ -94,7 +94,7 @@ func (h *head) target(l string) bool {
 		return false
 	}
 	path, query, _ := strings.Cut(target, "?")
-	h.path = path
+	h.path, h.query = path, query
 	return all(path, isPath) && all(query, isPath|isQuery)
 }
 

@@ -59,7 +59,7 @@ func TestOrdinaryRequestsArriveAsTheyWereSent(t *testing.T) {
 		"bare":             {"GET / HTTP/1.1\r\nHost: a:80\r\n\r\n", "GET / ", request.Inbound{Method: "GET", Path: "/", Host: "a:80", Header: http.Header{}}},
 		"a body":           {"POST /m HTTP/1.1\r\nhost: a\r\ncontent-length:3\r\n\r\nabc", "POST /m abc", request.Inbound{Method: "POST", Path: "/m", Host: "a", Length: 3, Header: http.Header{"Content-Length": {"3"}}}},
 		"an empty body":    {"DELETE /m HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n", "DELETE /m ", request.Inbound{Method: "DELETE", Path: "/m", Host: "a", Header: http.Header{"Content-Length": {"0"}}}},
-		"a query":          {"GET /m?a=%zz&b=?/ HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET /m ", request.Inbound{Method: "GET", Path: "/m", Host: "[::1]:80", Header: http.Header{}}},
+		"a query":          {"GET /m?a=%zz&b=?/ HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET /m ", request.Inbound{Method: "GET", Path: "/m", Query: "a=%zz&b=?/", Host: "[::1]:80", Header: http.Header{}}},
 		"keep-alive":       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n", "GET / ", request.Inbound{Method: "GET", Path: "/", Host: "a", Header: http.Header{"Connection": {"Keep-Alive"}}}},
 		"names in any way": {"GET / HTTP/1.1\r\nHOST: a\r\nX-LITELLM-api-KEY: k\r\nx-foo_bar: 1\r\nX-Foo_bar:2 \r\n\r\n", "GET / ", request.Inbound{Method: "GET", Path: "/", Host: "a", Header: http.Header{"X-Litellm-Api-Key": {"k"}, "X-Foo_bar": {"1", "2"}}}},
 		"blanks":           {"GET / HTTP/1.1\r\nHost:\t a\t\r\nAccept:\r\nCookie: \ta b\tc\x80 \r\n\r\n", "GET / ", request.Inbound{Method: "GET", Path: "/", Host: "a", Header: http.Header{"Accept": {""}, "Cookie": {"a b\tc\x80"}}}},

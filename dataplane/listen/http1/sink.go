@@ -12,7 +12,7 @@ import (
 // together is up to how much of an answer is put together before it is sent, larger pieces go out as they are.
 const together = 16 << 10
 
-// buffers hold answers while they are put together, so that an idle connection keeps none.
+// buffers hold answers while they are put together, so that an idle connection keeps none, nor does a stream between two events.
 var buffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, together+4<<10)
 	return &b
@@ -39,8 +39,8 @@ type sink struct {
 	aborted bool
 	err     error // of a write: there is nobody to write to
 
-	pooled  *[]byte
-	out     []byte // not yet sent
+	pooled  *[]byte // nil between the events of a stream
+	out     []byte  // not yet sent
 	until   time.Time
 	vectors [3][]byte
 	pieces  net.Buffers
@@ -49,8 +49,15 @@ type sink struct {
 func (s *sink) begin() {
 	clear(s.header)
 	s.status, s.framing, s.length, s.written, s.aborted, s.err = 0, open, -1, 0, false, nil
-	s.pooled = buffers.Get().(*[]byte)
-	s.out = (*s.pooled)[:0]
+	s.take()
+}
+
+// take gets a buffer, if there is none.
+func (s *sink) take() {
+	if s.pooled == nil {
+		s.pooled = buffers.Get().(*[]byte)
+		s.out = (*s.pooled)[:0]
+	}
 }
 
 // Header is the answer's header; after WriteHeader, keys with http.TrailerPrefix count if the answer has no Content-Length.
@@ -177,6 +184,7 @@ var crlf = []byte("\r\n")
 
 // chunk writes p as one chunk (RFC 9112 section 7.1).
 func (s *sink) chunk(p []byte) (int, error) {
+	s.take()
 	s.out = strconv.AppendInt(s.out, int64(len(p)), 16)
 	s.out = append(s.out, crlf...)
 	s.put(p, crlf)
@@ -230,6 +238,7 @@ func (s *sink) Flush() error {
 	s.start()
 	s.send()
 	if s.framing == chunked {
+		s.release()
 		s.c.watch(0)
 	}
 	return s.err
@@ -263,6 +272,7 @@ func (s *sink) conclude() {
 		s.length = 0
 		s.count()
 	case chunked:
+		s.take()
 		s.out = append(s.out, "0\r\n"...) // and trailers
 		for k, values := range s.header {
 			if k, ok := strings.CutPrefix(k, http.TrailerPrefix); ok {
@@ -275,7 +285,7 @@ func (s *sink) conclude() {
 
 // release gives the buffer back.
 func (s *sink) release() {
-	if cap(s.out) <= 2*together {
+	if s.pooled != nil && cap(s.out) <= 2*together {
 		*s.pooled = s.out[:0]
 		buffers.Put(s.pooled)
 	}

@@ -62,11 +62,14 @@ func (c *conn) watch(visit uint64) bool {
 // guard reads ahead until the connection ends, the buffer is full or end wants the reading side back. What comes belongs to later requests.
 func (c *conn) guard(joined chan<- struct{}, cancel context.CancelFunc) {
 	defer close(joined)
-	c.w = copy(c.buf, c.buf[c.r:c.w])
-	c.r = 0
+	c.lend()
+	defer c.reclaim()
 	for c.w < len(c.buf) {
 		n, err := c.nc.Read(c.buf[c.w:])
 		c.w += n
+		if n > 0 {
+			c.reclaim()
+		}
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -77,6 +80,31 @@ func (c *conn) guard(joined chan<- struct{}, cancel context.CancelFunc) {
 			return
 		}
 	}
+}
+
+// readers are buffers for reading that nobody waits with.
+var readers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// lend gives the buffer away when there is nothing in it: a caller of a long call or stream rarely says a word.
+func (c *conn) lend() {
+	c.w = copy(c.buf, c.buf[c.r:c.w])
+	c.r = 0
+	if c.w > 0 {
+		return
+	}
+	if len(c.buf) == bufferSize {
+		readers.Put((*[bufferSize]byte)(c.buf))
+	}
+	c.buf = c.spare[:]
+}
+
+// reclaim takes a buffer again, with what has come meanwhile.
+func (c *conn) reclaim() {
+	if len(c.buf) > len(c.spare) {
+		return
+	}
+	c.buf = readers.Get().(*[bufferSize]byte)[:]
+	c.w = copy(c.buf, c.spare[:c.w])
 }
 
 // wheel finds the requests that take long without a timer for each: those that began within one tick wait together for the next but one.

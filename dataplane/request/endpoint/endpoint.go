@@ -4,7 +4,10 @@
 // Host included, or config. It refuses to decode percent escapes: no name of ours has any.
 package endpoint
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Kind is the sort of door.
 type Kind uint8
@@ -25,13 +28,23 @@ const (
 	JWKS
 	// ClientIP is /v1/mcp/network/client-ip.
 	ClientIP
+	// Toolset is /toolset/{name}/mcp: exactly that toolset.
+	Toolset
+	// RestList and RestCall are /mcp-rest/tools/list and /mcp-rest/tools/call.
+	RestList
+	RestCall
+	// SSE and Message are the two doors of the transport of MCP 2024-11-05: /{name}/sse and /{name}/message, or /mcp/sse and /mcp/message
+	// of the aggregate.
+	SSE
+	Message
 )
 
 // Endpoint is one door.
 type Endpoint struct {
 	Kind Kind
-	// Name of the server; the raw list for List. For the documents of OAuth it is the route they are about, as spelled there: a path like
-	// /everything/mcp, or nothing for the document at the root.
+	// Name of the server or toolset; the raw list for List. SSE and Message have the name or the raw list of the endpoint behind them, or
+	// nothing for the aggregate. For the documents of OAuth it is the route they are about, as spelled there: a path like /everything/mcp, or
+	// nothing for the document at the root.
 	Name string
 	// Swapped says that it was spelled /mcp/{name} instead of /{name}/mcp.
 	Swapped bool
@@ -47,14 +60,51 @@ func Parse(path string) Endpoint {
 		return Endpoint{Kind: Live}
 	case "/readyz":
 		return Endpoint{Kind: Ready}
+	case "/mcp-rest/tools/list":
+		return Endpoint{Kind: RestList}
+	case "/mcp-rest/tools/call":
+		return Endpoint{Kind: RestCall}
+	case "/v1/mcp/network/client-ip":
+		return Endpoint{Kind: ClientIP}
+	}
+	if e := old(path); e.Kind != None {
+		return e
 	}
 	if name, swapped, ok := cut(path); ok {
 		return named(name, swapped)
 	}
-	if path == "/v1/mcp/network/client-ip" {
-		return Endpoint{Kind: ClientIP}
+	if name, ok := toolset(path); ok {
+		return Endpoint{Kind: Toolset, Name: name}
 	}
 	return document(path)
+}
+
+// old reads the doors of the transport of MCP 2024-11-05. No server is called sse or message: the names are reserved.
+func old(path string) (e Endpoint) {
+	name, ok := strings.CutSuffix(path, "/sse")
+	if e.Kind = SSE; !ok {
+		if name, ok = strings.CutSuffix(path, "/message"); !ok {
+			return Endpoint{}
+		}
+		e.Kind = Message
+	}
+	switch {
+	case name == "/mcp":
+		return e
+	case len(name) < 2 || name[0] != '/' || !listed(name[1:]):
+		return Endpoint{}
+	}
+	e.Name = name[1:]
+	return e
+}
+
+// toolset finds the name in /toolset/{name}/mcp.
+func toolset(path string) (name string, ok bool) {
+	if name, ok = strings.CutPrefix(path, "/toolset/"); !ok {
+		return "", false
+	}
+	name, ok = strings.CutSuffix(name, "/mcp")
+	return name, ok && name != "" && validName(name)
 }
 
 func named(name string, swapped bool) Endpoint {
@@ -92,13 +142,18 @@ func document(path string) Endpoint {
 
 // wellFormed reports whether a path could be a route of MCP, whatever is configured.
 func wellFormed(route string) bool {
-	if route == "/mcp" {
+	if route == "/mcp" || old(route).Kind == SSE {
+		return true
+	}
+	if _, ok := toolset(route); ok {
 		return true
 	}
 	name, _, ok := cut(route)
-	if !ok {
-		return false
-	}
+	return ok && listed(name)
+}
+
+// listed reports whether name is one that a path may have, or several with commas between them.
+func listed(name string) bool {
 	for one := range strings.SplitSeq(name, ",") {
 		if one == "" || !validName(one) {
 			return false
@@ -134,12 +189,50 @@ func validName(s string) bool {
 	return true
 }
 
-// Canonical is the one spelling of the endpoint that sessions are bound to.
-func (e Endpoint) Canonical() string { return "server/" + e.Name }
+// Canonical is the one spelling of the endpoint that sessions are bound to: "mcp" for the aggregate, "toolset/" and the name for a toolset's
+// own door, else "server/" and the name of the server, group or toolset. The names of a list are sorted and told once; a list that has one
+// name left ends in a comma, since it is still a list. The doors of MCP 2024-11-05 have the spelling of the endpoint behind them.
+func (e Endpoint) Canonical() string {
+	switch e.Kind {
+	case Aggregate:
+		return "mcp"
+	case Toolset:
+		return "toolset/" + e.Name
+	case SSE, Message:
+		if e.Name == "" {
+			return "mcp"
+		}
+	}
+	if strings.IndexByte(e.Name, ',') >= 0 {
+		return "server/" + sorted(e.Name)
+	}
+	return "server/" + e.Name
+}
+
+// sorted is the one spelling of a list of names.
+func sorted(list string) string {
+	all := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) < 2 {
+		return strings.Join(all, "") + ","
+	}
+	return strings.Join(all, ",")
+}
+
+// Behind is the MCP endpoint behind one of the doors of MCP 2024-11-05, and every other door itself.
+func (e Endpoint) Behind() Endpoint {
+	switch {
+	case e.Kind != SSE && e.Kind != Message:
+		return e
+	case e.Name == "":
+		return Endpoint{Kind: Aggregate}
+	}
+	return named(e.Name, false)
+}
 
 // Route is the path of the MCP route that the endpoint is, or that the document is about: /everything/mcp, as it was spelled but for a slash
-// at the end, since RFC 9728 section 3.3 wants the identifier of a resource to be the URL that the client used. Empty for every other door
-// and for the documents at the root.
+// at the end, since RFC 9728 section 3.3 wants the identifier of a resource to be the URL that the client used. Of the two doors of MCP
+// 2024-11-05 that is the stream's. Empty for every other door and for the documents at the root.
 func (e Endpoint) Route() string {
 	switch e.Kind {
 	case Aggregate:
@@ -149,6 +242,13 @@ func (e Endpoint) Route() string {
 			return "/mcp/" + e.Name
 		}
 		return "/" + e.Name + "/mcp"
+	case Toolset:
+		return "/toolset/" + e.Name + "/mcp"
+	case SSE, Message:
+		if e.Name == "" {
+			return "/mcp/sse"
+		}
+		return "/" + e.Name + "/sse"
 	case ProtectedResource, AuthServer, OpenID:
 		return e.Name
 	}

@@ -73,6 +73,34 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/.well-known/oauth-protected-resource/%65verything/mcp", endpoint.Endpoint{}},
 		{"/everything/mcp/.well-known/openid-configuration", endpoint.Endpoint{}},
 		{"/v1/mcp/network", endpoint.Endpoint{}},
+
+		{"/toolset/research/mcp", endpoint.Endpoint{Kind: endpoint.Toolset, Name: "research"}},
+		{"/toolset/research/mcp/", endpoint.Endpoint{Kind: endpoint.Toolset, Name: "research"}},
+		{"/toolset/a,b/mcp", endpoint.Endpoint{}},
+		{"/toolset//mcp", endpoint.Endpoint{}},
+		{"/toolset/a/b/mcp", endpoint.Endpoint{}},
+		{"/toolset/a", endpoint.Endpoint{}},
+		{"/mcp-rest/tools/list", endpoint.Endpoint{Kind: endpoint.RestList}},
+		{"/mcp-rest/tools/list/", endpoint.Endpoint{Kind: endpoint.RestList}},
+		{"/mcp-rest/tools/call", endpoint.Endpoint{Kind: endpoint.RestCall}},
+		{"/mcp-rest/tools", endpoint.Endpoint{}},
+		{"/mcp/sse", endpoint.Endpoint{Kind: endpoint.SSE}},
+		{"/mcp/sse/", endpoint.Endpoint{Kind: endpoint.SSE}},
+		{"/mcp/message", endpoint.Endpoint{Kind: endpoint.Message}},
+		{"/a/sse", endpoint.Endpoint{Kind: endpoint.SSE, Name: "a"}},
+		{"/a,b/sse", endpoint.Endpoint{Kind: endpoint.SSE, Name: "a,b"}},
+		{"/a/message", endpoint.Endpoint{Kind: endpoint.Message, Name: "a"}},
+		{"/sse", endpoint.Endpoint{}},
+		{"/message", endpoint.Endpoint{}},
+		{"//sse", endpoint.Endpoint{}},
+		{"/a,/sse", endpoint.Endpoint{}},
+		{"/a/b/sse", endpoint.Endpoint{}},
+		{"/toolset/a/sse", endpoint.Endpoint{}},
+		{"/%61/message", endpoint.Endpoint{}},
+		{"/.well-known/oauth-protected-resource/a/sse", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/a/sse"}},
+		{"/.well-known/oauth-protected-resource/mcp/sse", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/mcp/sse"}},
+		{"/.well-known/oauth-protected-resource/toolset/a/mcp", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/toolset/a/mcp"}},
+		{"/.well-known/oauth-protected-resource/a/message", endpoint.Endpoint{}},
 	} {
 		if got := endpoint.Parse(c.path); got != c.want {
 			t.Errorf("%q: got %+v, want %+v", c.path, got, c.want)
@@ -87,10 +115,23 @@ func TestBothSpellingsAreOneEndpoint(t *testing.T) {
 	}
 }
 
+func TestSessionsAreBoundToTheEndpointBehindADoor(t *testing.T) {
+	for path, want := range map[string]string{
+		"/mcp": "mcp", "/mcp/sse": "mcp", "/mcp/message": "mcp", "/a/mcp": "server/a", "/mcp/a": "server/a", "/a/sse": "server/a", "/a/message": "server/a",
+		"/toolset/a/mcp": "toolset/a", "/b,a/mcp": "server/a,b", "/mcp/a,b,a": "server/a,b", "/b,a,b/sse": "server/a,b", "/a,a/mcp": "server/a,", "/a,,b/mcp": "server/a,b",
+	} {
+		e := endpoint.Parse(path)
+		if got := e.Canonical(); got != want || e.Behind().Canonical() != want {
+			t.Errorf("%s: %q and behind it %q, want %q", path, got, e.Behind().Canonical(), want)
+		}
+	}
+}
+
 func TestTheRouteIsAsItWasSpelled(t *testing.T) {
 	for path, want := range map[string]string{
 		"/mcp": "/mcp", "/mcp/": "/mcp", "/a/mcp": "/a/mcp", "/a/mcp/": "/a/mcp", "/mcp/a": "/mcp/a", "/mcp/a,b": "/mcp/a,b", "/a,b/mcp": "/a,b/mcp",
 		"/.well-known/oauth-protected-resource/mcp/a": "/mcp/a", "/.well-known/oauth-authorization-server": "", "/.well-known/jwks.json": "",
+		"/a/sse": "/a/sse", "/a/message/": "/a/sse", "/mcp/message": "/mcp/sse", "/toolset/a/mcp/": "/toolset/a/mcp", "/mcp-rest/tools/list": "",
 		"/readyz": "", "/nothing": "", "/v1/mcp/network/client-ip": "",
 	} {
 		if got := endpoint.Parse(path).Route(); got != want {
@@ -112,13 +153,18 @@ func TestOnlyDocumentsArePublic(t *testing.T) {
 
 // FuzzParse: nothing makes Parse panic, and the document about a route is found from the route of every door.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"/mcp", "/a/mcp", "/mcp/a,b", "/.well-known/jwks.json", "/.well-known/oauth-protected-resource/mcp/a", "//", ""} {
+	for _, s := range []string{"/mcp", "/a/mcp", "/mcp/a,b", "/.well-known/jwks.json", "/.well-known/oauth-protected-resource/mcp/a", "//", "", "/a/sse", "/b,a/message", "/toolset/a/mcp"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		e := endpoint.Parse(path)
 		route := e.Route()
-		if e.Kind != endpoint.Aggregate && e.Kind != endpoint.Server {
+		if e.Canonical() != e.Behind().Canonical() {
+			t.Errorf("%q: %q, and behind it %q", path, e.Canonical(), e.Behind().Canonical())
+		}
+		switch e.Kind {
+		case endpoint.Aggregate, endpoint.Server, endpoint.Toolset, endpoint.SSE, endpoint.Message:
+		default:
 			return
 		}
 		if d := endpoint.Parse("/.well-known/oauth-protected-resource" + route); d.Kind != endpoint.ProtectedResource || d.Route() != route {

@@ -1,16 +1,15 @@
 package hop
 
 import (
-	"net/http"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/request/bridge"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/table"
-	"github.com/hopgate/hopgate/proto/fault"
 )
 
-// Learn takes the answer to a relayed server/discover or initialize as evidence of the server's eras. Nothing is ever tried on a server to
-// find out.
+// Learn takes the answer to a server/discover or initialize, relayed or of a probe, as evidence of the server's eras. Nothing that changes
+// anything is ever tried on a server to find out.
 func (h *Hop) Learn(s *table.Server, method string, status int, answer []byte, now time.Time) {
 	switch method {
 	case "server/discover":
@@ -24,25 +23,17 @@ func (h *Hop) Learn(s *table.Server, method string, status int, answer []byte, n
 	}
 }
 
-// Mixed refuses a request of an era that the server is known not to speak: bridging between eras isn't offered. The two probes are always
-// relayed, so that clients can find out and a verdict can heal.
-func (h *Hop) Mixed(s *table.Server, era message.Era, method, requested string, now time.Time) error {
-	if method == "server/discover" || method == "initialize" {
-		return nil
-	}
+// Known is what the answers of a server have shown lately about its eras.
+func (h *Hop) Known(s *table.Server, now time.Time) bridge.Known {
 	f := h.memory.of(s)
-	if era == message.Modern && (s.Protocol == "legacy" || s.Protocol == "auto" && f != nil && f.modern.against(now)) {
-		return unsupported(s.Name, message.LegacyRevisions(), requested)
+	if f == nil {
+		return bridge.Known{}
 	}
-	if era == message.Legacy && (s.Protocol == "modern" || s.Protocol == "auto" && f != nil && f.legacy.against(now)) {
-		return unsupported(s.Name, message.ModernRevisions(), requested)
-	}
-	return nil
+	return bridge.Known{NotModern: f.modern.against(now), NotLegacy: f.legacy.against(now)}
 }
 
-func unsupported(server string, supported []string, requested string) error {
-	return &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Unsupported, Server: server,
-		Status: http.StatusBadRequest, Code: fault.CodeVersion, Data: message.VersionData(supported, requested),
-		Message: "the server " + server + " speaks another era of MCP than this request",
-		Hint:    "let the client fall back to a supported revision; the gateway doesn't bridge eras for this server"}
+// Mixed refuses a request of an era that the server is known not to speak, as bridge.Between decides.
+func (h *Hop) Mixed(s *table.Server, era message.Era, method, requested string, now time.Time) error {
+	_, err := bridge.Between(bridge.Ask{Caller: era, Method: method, Requested: requested}, s, h.Known(s, now))
+	return err
 }

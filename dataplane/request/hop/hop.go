@@ -1,15 +1,16 @@
 // Package hop is the upstream leg: it builds the outbound request from nothing, sends it, and says what kind of answer came.
 //
 // It promises that no inbound header travels unless it is named here or comes from the credential stage, that each leg of a call carries the
-// same credential, that a request whose bytes left is never sent twice, and that every failure is a *fault.Error naming the phase. It refuses
-// redirects, pages that aren't MCP, bodies without an end, and to send a call without a part of its credential.
+// same credential, that a call that may have run is never sent twice unless its maker says that it may be, that an instance which can't be
+// reached is left alone for a while, and that every failure is a *fault.Error naming the phase. It refuses redirects, pages that aren't MCP,
+// bodies without an end, and to send a call without a part of its credential.
 package hop
 
 import (
-	"context"
 	"net/http"
 	"sync"
 
+	"github.com/hopgate/hopgate/dataplane/request/hop/balance"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/table"
@@ -19,15 +20,16 @@ import (
 
 // Hop sends calls to MCP servers. Safe for concurrent use.
 type Hop struct {
-	client *transport.Client
-	agent  string
-	memory memory
-	fields sync.Pool // *[]byte
+	client  *transport.Client
+	agent   string
+	memory  memory
+	balance *balance.Balance
+	fields  sync.Pool // *[]byte
 }
 
 // New returns a hop over a client. version goes into the User-Agent upstreams see.
 func New(client *transport.Client, version string) *Hop {
-	return &Hop{client: client, agent: "hopgate/" + version,
+	return &Hop{client: client, agent: "hopgate/" + version, balance: balance.New(nil),
 		fields: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
 }
 
@@ -54,42 +56,40 @@ type Call struct {
 	Credential []credential.Field
 	// Traceparent and Tracestate of our CLIENT span.
 	Traceparent, Tracestate string
-	// Stream marks long-lived answers: no idle and no total limit.
+	// Stream marks long-lived answers: no idle and no total limit, and no part in the limit of calls at once.
 	Stream bool
+	// Instance is the Target.ID to call, and no other one will do: the session is there. 0: any; then Send sets it to the one that was called.
+	Instance uint32
+	// Capabilities and ClientInfo are what the caller's client says of itself, raw JSON, for a session of one call; nil: nobody knows.
+	Capabilities, ClientInfo []byte
+	// Repeatable says that the call may run twice: lists, discovery, the handshake of a leg, tools that call themselves idempotent or read-only.
+	Repeatable bool
 }
 
 // Answer is the head of what came back, with its body still to read. Close it once.
 type Answer struct {
-	*transport.Response
-	Type transport.ContentType
+	Status int
+	Header transport.Header
+	Type   transport.ContentType
+	Body
+}
+
+// Body is what follows the head. One goroutine uses it at a time.
+type Body interface {
+	// Read is io.Reader; it fails with a *fault.Error at the limit for results.
+	Read(p []byte) (int, error)
+	// ReadAll appends the whole body to dst, at most limit bytes (0: the limit for results).
+	ReadAll(dst []byte, limit int64) ([]byte, error)
+	// NextEvent appends the next server-sent event to dst, byte for byte, io.EOF at a clean end.
+	NextEvent(dst []byte, limit int64) ([]byte, error)
+	// Length is what the head says; -1: unknown.
+	Length() int64
+	// Close ends the exchange.
+	Close()
 }
 
 // Session is the session id an upstream gives with its answer to initialize; empty for none.
 func (a *Answer) Session() string { return a.Header.Get("Mcp-Session-Id") }
-
-// Send makes the exchange and returns when the head of the answer is there, whatever its status. c and what it holds are not kept. Errors
-// are *fault.Error, or the end of ctx.
-func (h *Hop) Send(ctx context.Context, c *Call, rec *telemetry.Record) (Answer, error) {
-	if err := c.attachable(); err != nil {
-		return Answer{}, err
-	}
-	buf := h.fields.Get().(*[]byte)
-	defer h.fields.Put(buf)
-	*buf = h.appendFields((*buf)[:0], c)
-	req := transport.Request{
-		Method: c.Method, Fields: *buf, Body: c.Body, Timeouts: c.Server.Timeouts, Stream: c.Stream,
-		ResultLimit: c.Settings.Result, EventLimit: c.Settings.Event,
-	}
-	rec.Attempts = 1 // nothing is sent twice
-	before := rec.Upstream
-	res, err := h.client.Do(ctx, c.Server.Target, &req, &rec.Upstream)
-	keepDial(&rec.Upstream, &before)
-	if err != nil {
-		return Answer{}, named(err, c.Server.Name)
-	}
-	rec.UpstreamStatus = res.Status
-	return Answer{Response: res, Type: res.ContentType()}, nil
-}
 
 // keepDial lets the last leg of a one-shot call tell how its connection was made, which the initialize before it did.
 func keepDial(now, before *telemetry.Timing) {

@@ -44,6 +44,8 @@ func (v *verdict) fresh(now time.Time) bool {
 
 func (v *verdict) against(now time.Time) bool { return v.at.Load() < 0 && v.fresh(now) }
 
+func (v *verdict) favours(now time.Time) bool { return v.at.Load() > 0 && v.fresh(now) }
+
 // memory keeps the facts about servers. They hang on the config a server was compiled from, so that a changed one starts afresh. Reading
 // takes no lock; a server's first evidence copies the map and drops what is stale, so that it holds no more than was seen lately.
 type memory struct {

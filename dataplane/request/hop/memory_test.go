@@ -35,7 +35,7 @@ func newHop(t *testing.T) *hop.Hop {
 }
 
 // compiled is the server of a config.
-func compiled(t *testing.T, name, url, protocol string) *table.Server {
+func compiled(t testing.TB, name, url, protocol string) *table.Server {
 	t.Helper()
 	body, err := rules.Body(&configv1.Server{Name: name, Spec: &configv1.ServerSpec{Protocol: protocol, Endpoints: []*configv1.Endpoint{{Url: url}}}})
 	if err != nil {

@@ -44,14 +44,23 @@ func (h *Hop) OneShot(ctx context.Context, c *Call, rec *telemetry.Record, now t
 // initialize opens a session, if the server gives one, and returns the revision it settles on.
 func (h *Hop) initialize(ctx context.Context, c *Call, rec *telemetry.Record, now time.Time) (revision string, err error) {
 	hello := *c
-	hello.Body = message.AppendInitialize(nil, h.agent, oneShotRevision)
+	hello.Body = h.hello(c)
 	a, err := h.Send(ctx, &hello, rec)
 	if err != nil {
 		return "", err
 	}
 	defer a.Close()
-	c.Session = a.Session()
+	c.Session, c.Instance = a.Session(), hello.Instance
 	return h.welcome(&a, c, rec, now)
+}
+
+// hello is the initialize request of a session for one call: in the name of the caller's client where that is known, so that the server may ask
+// it back.
+func (h *Hop) hello(c *Call) []byte {
+	if c.Capabilities == nil {
+		return message.AppendInitialize(nil, h.agent, oneShotRevision)
+	}
+	return message.AppendHandshake(nil, []byte("1"), oneShotRevision, c.Capabilities, c.ClientInfo, h.agent)
 }
 
 // welcome reads the answer to our initialize: the revision the server settles on. A refusal is told in our words, since the server's own

@@ -37,34 +37,7 @@ func readAnswer(b []byte) (a answer, ok bool) {
 // members calls f for each member of the object at i until f returns false. It reports whether what it read was well formed; one escape-free
 // spelling of names is enough for messages that only records are made from.
 func members(b []byte, i int, f func(name []byte, value Span) bool) bool {
-	if i >= len(b) || b[i] != '{' {
-		return false
-	}
-	i = space(b, i+1)
-	for first := true; ; first = false {
-		if i < len(b) && b[i] == '}' && first {
-			return true
-		}
-		start := i
-		if i = key(b, i); i < 0 {
-			return false
-		}
-		end, why := skip(b, i, MaxDepth)
-		if why != fine {
-			return false
-		}
-		if !f(b[start+1:stringEnd(b, start)-1], Span{i, end}) {
-			return true
-		}
-		i = space(b, end)
-		if i < len(b) && b[i] == '}' {
-			return true
-		}
-		if i >= len(b) || b[i] != ',' {
-			return false
-		}
-		i = space(b, i+1)
-	}
+	return fields(b, i, func(name, value Span) bool { return f(b[name.Start+1:name.End-1], value) })
 }
 
 func (a *answer) response() bool {

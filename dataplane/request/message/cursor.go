@@ -98,14 +98,17 @@ func (c *cursor) name(seen *names) []byte {
 	return name
 }
 
-// value consumes any value.
+// value consumes any value. A broken one is absent.
 func (c *cursor) value() Span {
 	if c.fail != fine {
 		return Span{}
 	}
 	start := c.i
 	end, why := skip(c.b, start, c.limit-c.open)
-	c.i, c.fail = end, why
+	if c.i = end; why != fine {
+		c.fail = why
+		return Span{}
+	}
 	return Span{start, end}
 }
 
@@ -183,8 +186,30 @@ func (c *cursor) params(e *Envelope) {
 			e.Meta = c.descend(func() { c.meta(e) })
 		case "arguments":
 			c.value()
+		case "cursor":
+			e.Cursor = c.value()
+		case "requestId":
+			e.CancelID = c.value()
+		case "ref":
+			c.descend(func() { c.ref(e) })
 		default:
 			e.respelled = e.respelled || folds(name, paramNames[:])
+			c.value()
+		}
+	})
+}
+
+func (c *cursor) ref(e *Envelope) {
+	c.object(func(name []byte) {
+		switch string(name) {
+		case "type":
+			e.RefType = c.value()
+		case "name":
+			e.RefName = c.value()
+		case "uri":
+			e.RefURI = c.value()
+		default:
+			e.respelled = e.respelled || folds(name, refNames[:])
 			c.value()
 		}
 	})

@@ -36,6 +36,20 @@ func Bare(event []byte) bool {
 	return true
 }
 
+// HasData reports whether a raw event has data, as Data tells.
+func HasData(event []byte) bool {
+	for lines := 0; len(event) > 0; {
+		var value []byte
+		var is bool
+		if value, event, is = field(event, "data"); is {
+			if lines++; lines > 1 || len(value) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // HasID reports whether a raw event carries an id, so that its stream can be resumed after it (MCP up to 2025-11-25).
 func HasID(event []byte) bool { return len(ID(event)) > 0 }
 
@@ -76,15 +90,29 @@ func field(event []byte, name string) (value, rest []byte, is bool) {
 
 // cutLine splits after the first CR or LF. Of a CRLF the LF then makes an empty line, which says nothing within one event.
 func cutLine(b []byte) (line, rest []byte) {
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
-		i = len(b)
-	}
-	if cr := bytes.IndexByte(b[:i], '\r'); cr >= 0 {
-		i = cr
-	}
+	i := lineEnd(b)
 	if i == len(b) {
 		return b, nil
 	}
 	return b[:i], b[i+1:]
+}
+
+// lineEnd returns the offset of the first CR or LF, or the length. It looks at one stretch at a time, so that an event of many lines which
+// all end in one of the two isn't searched for the other to its end, line by line.
+func lineEnd(b []byte) int {
+	const stretch = 1024
+	for at := 0; at < len(b); at += stretch {
+		part := b[at:min(at+stretch, len(b))]
+		i := bytes.IndexByte(part, '\n')
+		if i < 0 {
+			i = len(part)
+		}
+		if cr := bytes.IndexByte(part[:i], '\r'); cr >= 0 {
+			return at + cr
+		}
+		if i < len(part) {
+			return at + i
+		}
+	}
+	return len(b)
 }

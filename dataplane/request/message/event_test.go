@@ -34,6 +34,9 @@ func TestDataOfAnEvent(t *testing.T) {
 		if string(data) != c.data || ok != c.ok {
 			t.Errorf("%s: data %q %v, want %q %v", c.name, data, ok, c.data, c.ok)
 		}
+		if got := message.HasData([]byte(c.event)); got != c.ok {
+			t.Errorf("%s: has data: %v, want %v", c.name, got, c.ok)
+		}
 		if id := message.ID([]byte(c.event)); string(id) != c.id || message.HasID([]byte(c.event)) != (c.id != "") {
 			t.Errorf("%s: id %q, want %q", c.name, id, c.id)
 		}
@@ -58,7 +61,7 @@ func TestDataAppends(t *testing.T) {
 
 // FuzzData compares with the definition taken word for word: normalize line ends, split, join.
 func FuzzData(f *testing.F) {
-	for _, s := range []string{"event: message\ndata: {}\n\n", "data: a\r\ndata:b\r\n\r\n", "data\rdata\rid: 1\r\r", ": x\n\n", "id:1\ndata:\n\n", "data: \r\n\n\r", "\xef\xbb\xbfdata: x"} {
+	for _, s := range []string{"event: message\ndata: {}\n\n", "data: a\r\ndata:b\r\n\r\n", "data\rdata\rid: 1\r\r", ": x\n\n", "id:1\ndata:\n\n", "data: \r\n\n\r", "data\ndata\n\n", "\xef\xbb\xbfdata: x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, event []byte) {
@@ -74,6 +77,9 @@ func FuzzData(f *testing.F) {
 		data, ok := message.Data(nil, event)
 		if string(data) != want || ok != (want != "") {
 			t.Fatalf("%q gives %q %v, want %q", event, data, ok, want)
+		}
+		if message.HasData(event) != ok {
+			t.Fatalf("%q has data: %v, want %v", event, !ok, ok)
 		}
 	})
 }

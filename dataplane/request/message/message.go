@@ -2,7 +2,8 @@
 //
 // It promises that one pass tells where every routed value stands in the body, that what it read is what every JSON parser reads (duplicate
 // names, escaped spellings, other capitals and broken strings in routed places are refused), and that an edit changes the bytes it is about
-// and no others. It refuses malformed JSON as a whole, and what no MCP revision calls a message. Arguments and results are never decoded.
+// and no others. It refuses malformed JSON as a whole, and what no MCP revision calls a message. Arguments and what tools
+// answer are never decoded; of lists, links and handshakes only the members are by which they are shown, merged and routed.
 package message
 
 // Span is a byte range of the body. Strings keep their quotes. The zero Span means that the value is absent.
@@ -56,6 +57,13 @@ type Envelope struct {
 	Offer  Span // params.protocolVersion: the revision that an initialize request offers
 	Meta   Span // params._meta
 
+	Cursor   Span // params.cursor: where the next page of a list begins
+	CancelID Span // params.requestId, raw JSON: what notifications/cancelled is about
+	// Members of params.ref, what completion/complete is about.
+	RefType Span
+	RefName Span
+	RefURI  Span
+
 	// Members of params._meta (MCP 2026-07-28, SEP-2575 and SEP-414).
 	Protocol      Span // io.modelcontextprotocol/protocolVersion
 	Capabilities  Span // io.modelcontextprotocol/clientCapabilities
@@ -65,7 +73,7 @@ type Envelope struct {
 	Traceparent   Span
 	Tracestate    Span
 
-	respelled bool // params has a member that is routed by in other capitals
+	respelled bool // params or params.ref has a member that is routed by in other capitals
 }
 
 // DefaultDepth and MaxDepth bound how many brackets may be open at once, the outermost included.
@@ -77,9 +85,10 @@ const (
 // Scan reads body once and fills e. depth bounds the nesting; 0 or less means DefaultDepth, more than MaxDepth means MaxDepth.
 //
 // Errors are *fault.Error of hop=client, phase=request: -32700 for what isn't JSON, -32600 for JSON that isn't a JSON-RPC message, that
-// repeats a name at the root, in params or in _meta, that has a name that is routed by in other capitals (at the root, and in params of the
-// methods MCP defines: some servers match names regardless of case), or that nests too deeply. After a -32600 e.ID still tells the request's
-// id if that is known beyond doubt. Scan doesn't allocate unless such an object has more than 32 names or spells one with escapes.
+// repeats a name at the root, in params, in params.ref or in _meta, that has a name that is routed by in other capitals (at the root, and in
+// params and params.ref of the methods MCP defines: some servers match names regardless of case), or that nests too deeply. After a -32600
+// e.ID still tells the request's id if that is known beyond doubt. Scan doesn't allocate unless such an object has more than 32 names or
+// spells one with escapes.
 func Scan(body []byte, depth int, e *Envelope) error {
 	*e = Envelope{}
 	c := cursor{b: body, limit: clampDepth(depth)}
@@ -152,7 +161,7 @@ func (e *Envelope) call(body []byte) error {
 	if e.Params.Present() && !e.Params.opens(body, '{') && !e.Params.opens(body, '[') && !e.Params.opens(body, 'n') {
 		return invalid("params must be an object")
 	}
-	for _, s := range [...]Span{e.Method, e.Name, e.URI, e.TaskID, e.Protocol} {
+	for _, s := range [...]Span{e.Method, e.Name, e.URI, e.TaskID, e.Protocol, e.Cursor, e.CancelID, e.RefType, e.RefName, e.RefURI} {
 		if s.opens(body, '"') && !sound(s.Of(body)) {
 			return invalid("a string used for routing isn't valid Unicode")
 		}
@@ -195,6 +204,18 @@ func (e *Envelope) TaskIDString(body []byte) string { return text(e.TaskID, body
 
 // ProtocolString returns the revision that _meta names; empty when it is absent or no string.
 func (e *Envelope) ProtocolString(body []byte) string { return text(e.Protocol, body, len(body)) }
+
+// CursorString returns the decoded params.cursor; empty when it is absent or no string.
+func (e *Envelope) CursorString(body []byte) string { return text(e.Cursor, body, len(body)) }
+
+// RefTypeString returns the decoded params.ref.type; empty when it is absent or no string.
+func (e *Envelope) RefTypeString(body []byte) string { return text(e.RefType, body, len(body)) }
+
+// RefNameString returns the decoded params.ref.name; empty when it is absent or no string.
+func (e *Envelope) RefNameString(body []byte) string { return text(e.RefName, body, len(body)) }
+
+// RefURIString returns the decoded params.ref.uri; empty when it is absent or no string.
+func (e *Envelope) RefURIString(body []byte) string { return text(e.RefURI, body, len(body)) }
 
 // OfferString returns the revision that initialize offers; empty when it is absent or no string.
 func (e *Envelope) OfferString(body []byte) string { return text(e.Offer, body, 64) }

@@ -16,9 +16,9 @@ func (c *cursor) fault() *fault.Error {
 			Message: "the JSON is nested deeper than " + strconv.Itoa(c.limit) + " levels",
 			Hint:    "flatten the message, or raise spec.limits.depth in Settings"}
 	case repeated, repeatedID:
-		return invalid("a name occurs twice in one object, at the root, in params or in _meta")
+		return invalid("a name occurs twice in one object, at the root, in params, in ref or in _meta")
 	case unsound:
-		return invalid("a name at the root, in params or in _meta isn't valid Unicode")
+		return invalid("a name at the root, in params, in ref or in _meta isn't valid Unicode")
 	case respelled:
 		return capitals()
 	case notRPC:
@@ -31,7 +31,7 @@ func (c *cursor) fault() *fault.Error {
 // capitals is a message that a server which matches names regardless of case would read differently.
 func capitals() *fault.Error {
 	f := invalid("a name at the root or in params is one that MCP defines, in other capitals")
-	f.Hint = "write names as MCP does: jsonrpc, id, method, params, name, uri, taskId, arguments, _meta"
+	f.Hint = "write names as MCP does: jsonrpc, id, method, params, name, uri, taskId, arguments, cursor, requestId, ref, _meta"
 	return f
 }
 
@@ -73,4 +73,22 @@ func VersionData(supported []string, requested string) string {
 	}
 	b = append(b, `],"requested":`...)
 	return string(appendQuoted(b, requested))
+}
+
+// unreadable is an upstream's answer of which a caller gets nothing, since parsers could read different things out of it. list is the member
+// that should be one, so the rest of the sentence.
+func unreadable(why problem, list, so string) *fault.Error {
+	text := "isn't valid JSON"
+	switch why {
+	case deep:
+		text = "is nested too deeply"
+	case repeated, repeatedID, unsound:
+		text = "has a member twice, or one whose name isn't valid Unicode"
+	case unlisted:
+		text = "has something other than a list in " + list
+	case notRPC:
+		text = "is no JSON-RPC response"
+	}
+	return &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Malformed, Status: http.StatusBadGateway,
+		Message: "the server's answer " + text + ", so " + so}
 }

@@ -3,6 +3,7 @@ package message_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +56,23 @@ func TestScanTellsWhereThePartsStand(t *testing.T) {
 	}
 	if got := string(e.Params.Of(body)); got != modernCall[strings.Index(modernCall, `{"name":"get`):len(modernCall)-1] {
 		t.Errorf("params are %q", got)
+	}
+}
+
+func TestScanTellsWhatListsCompletionsAndCancellationsAreAbout(t *testing.T) {
+	text := `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"requestId":9007199254740993,"cursor":"\u0063","r\u0065f":` +
+		`{"x":{"name":"no"},"type":"ref/prompt","name":"\u0070","uri":"file:\/\/a"},"argument":{"name":"n","cursor":"no"}}}`
+	e, body := scanned(t, text), []byte(text)
+	got := []string{e.CursorString(body), e.RefTypeString(body), e.RefNameString(body), e.RefURIString(body), string(e.CancelID.Of(body))}
+	if want := []string{"c", "ref/prompt", "p", "file://a", "9007199254740993"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if e.Name.Present() || e.URI.Present() {
+		t.Errorf("members of ref were taken for those of params: %+v", e)
+	}
+	text = `{"jsonrpc":"2.0","id":1,"method":"m","requestId":1,"cursor":"c","params":{"ref":"name","_meta":{"cursor":"c","requestId":2}}}`
+	if e = scanned(t, text); e.Cursor.Present() || e.CancelID.Present() || e.RefName.Present() || e.RefType.Present() {
+		t.Errorf("members of other objects were taken for those of params: %+v", e)
 	}
 }
 
@@ -144,6 +162,11 @@ func TestScanRefusals(t *testing.T) {
 		{"method that isn't UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\xff\"}", shape, "1"},
 		{"tool name that isn't UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{\"name\":\"\xc3\"}}", shape, "1"},
 		{"tool name with half a pair", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"name":"\udc00"}}`, shape, "1"},
+		{"ref twice", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"ref":{},"r\u0065f":{}}}`, shape, "1"},
+		{"name twice in ref", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"ref":{"name":"x","name":"y"}}}`, shape, "1"},
+		{"cursor twice", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"cursor":"x","cursor":"y"}}`, shape, "1"},
+		{"cursor with half a pair", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"cursor":"\ud800"}}`, shape, "1"},
+		{"name in ref with half a pair", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"ref":{"name":"\ud800"}}}`, shape, "1"},
 		{"uri with halves the wrong way round", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"uri":"\udc00\ud800"}}`, shape, "1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -214,6 +237,9 @@ func TestScanRefusesRoutedNamesInOtherCapitals(t *testing.T) {
 		`{"jsonrpc":"2.0","id":1,"params":{"name":"a","argumentS":{}},"method":"tools/call"}`,
 		`{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"a","taskid":"b"}}`,
 		`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a","Name":"b"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"Cursor":"b"}}`,
+		`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"requestID":2}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"a","Name":"b"}}}`,
 	} {
 		var e message.Envelope
 		f := fault.As(message.Scan([]byte(body), 64, &e))
@@ -313,6 +339,12 @@ func FuzzScan(f *testing.F) {
 		same(t, e.URI.Of(body), params["uri"], "uri")
 		same(t, e.TaskID.Of(body), params["taskId"], "taskId")
 		same(t, e.Meta.Of(body), params["_meta"], "_meta")
+		same(t, e.Cursor.Of(body), params["cursor"], "cursor")
+		same(t, e.CancelID.Of(body), params["requestId"], "requestId")
+		ref := object(t, params["ref"])
+		same(t, e.RefType.Of(body), ref["type"], "ref.type")
+		same(t, e.RefName.Of(body), ref["name"], "ref.name")
+		same(t, e.RefURI.Of(body), ref["uri"], "ref.uri")
 		if e.Method.Present() {
 			sameText(t, e.NameString(body), params["name"], "name")
 		}
@@ -370,5 +402,6 @@ var corpus = []string{
 	`{"jsonrpc":"2.0","id":1,"method":"m","params":[{"a":[[],{}]}]}`,
 	`{"jsonrpc":"2.0","\u006dethod":"m","i\u0064":"\"","x":-0.5E+10,"y":[true,false,null]}`,
 	`[{"jsonrpc":"2.0","id":1,"method":"m"},{}]`,
+	`{"jsonrpc":"2.0","id":2,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","n\u0061me":"p","uri":"u"},"cursor":"c","requestId":"r"}}`,
 	`{"a":1,"a":2}`, `{"":""}`, `[`, `{`, `"\ud800"`, `-`, ``,
 }

@@ -9,6 +9,10 @@ import (
 // empty event of that once they have seen an event id.
 var beat = []byte(": keep-alive\n")
 
+// gather is up to how much earlier a comment leaves than it has to, as a part of the time between two of them: comments of thousands of streams
+// leave together, and don't wake the process each for itself.
+const gather = 16
+
 // pulse writes an event stream, and a comment whenever it was quiet for a while. Comments come from a timer's goroutine, so all writes take
 // turns. It outlives the pooled Reply that made it, so that a timer which fires late meets a stopped pulse.
 type pulse struct {
@@ -24,10 +28,16 @@ func startPulse(sink Sink, every time.Duration) *pulse {
 	p := &pulse{sink: sink, every: every}
 	if every > 0 {
 		p.mu.Lock()
-		p.timer = time.AfterFunc(every, p.beat)
+		p.timer = time.AfterFunc(p.pause(), p.beat)
 		p.mu.Unlock()
 	}
 	return p
+}
+
+// pause is how long it is from now to the next comment: no longer than agreed, to an instant that streams of the same pace have in common.
+func (p *pulse) pause() time.Duration {
+	slot := max(p.every/gather, 1)
+	return p.every - time.Duration(time.Now().UnixNano())%slot
 }
 
 // send writes one event at once.
@@ -39,7 +49,7 @@ func (p *pulse) send(event []byte) (int, error) {
 		err = p.sink.Flush()
 	}
 	if p.timer != nil {
-		p.timer.Reset(p.every)
+		p.timer.Reset(p.pause())
 	}
 	return n, err
 }
@@ -61,7 +71,7 @@ func (p *pulse) beat() {
 		return // the stream's owner learns of it from its own context
 	}
 	if p.sink.Flush() == nil {
-		p.timer.Reset(p.every)
+		p.timer.Reset(p.pause())
 	}
 }
 

@@ -53,6 +53,12 @@ func (s *sink) fail(err error) {
 	s.fails = err
 }
 
+func (s *sink) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.body.Reset()
+}
+
 // sent returns what was written and how much of it was flushed.
 func (s *sink) sent() (body string, flushed int) {
 	s.mu.Lock()
@@ -183,6 +189,37 @@ func TestQuietStreamsBeat(t *testing.T) {
 		after(15*time.Second, beat+"data: 1\n\n"+beat+beat)
 		r.Close()
 		after(time.Hour, beat+"data: 1\n\n"+beat+beat)
+	})
+}
+
+// Comments of streams of one pace leave together, none later than agreed: each that leaves alone wakes the process.
+func TestCommentsOfManyStreamsLeaveTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const streams, every = 150, 15 * time.Second
+		var sinks []*sink
+		for range streams {
+			r, s, _ := begin()
+			r.KeepAlive = every
+			r.Stream() //nolint:errcheck // the sink doesn't fail
+			defer r.Close()
+			sinks = append(sinks, s)
+			time.Sleep(every / streams) // fake time
+		}
+		began, instants, beats := time.Now(), map[time.Time]bool{}, 0
+		for time.Since(began) < every {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			for _, s := range sinks {
+				if body, _ := s.sent(); body != "" {
+					s.clear()
+					instants[time.Now()] = true
+					beats++
+				}
+			}
+		}
+		if beats < streams || len(instants) > 20 {
+			t.Errorf("%d comments at %d instants; want at least %d at about 16", beats, len(instants), streams)
+		}
 	})
 }
 

@@ -1,38 +1,80 @@
 package session
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 
+	"github.com/hopgate/hopgate/dataplane/request/seal"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
 const again = "initialize again"
 
+// thing is what a token stands for, in the words of its refusals.
+type thing struct{ what, it string }
+
+var (
+	theSession = thing{"a session id", "it"}
+	theRequest = thing{"the id of a request", "the request's id"}
+	theEvent   = thing{"an event id", "the event id"}
+)
+
 // gone is a token that doesn't open: 404 and -32001, on which every SDK starts over.
 func gone(kind fault.Kind, msg, hint string, cause error) *fault.Error {
 	return &fault.Error{Hop: fault.Client, Phase: fault.Session, Kind: kind, Status: http.StatusNotFound, Code: fault.CodeSession,
-		Message: msg, Hint: hint, Err: cause}
+		Message: "Session not found: " + msg, Hint: hint, Err: cause}
 }
 
-func malformed(cause error) error {
-	return gone(fault.Malformed, "Session not found: this isn't a session id that the gateway issued", again, cause)
+// refuse tells why a token doesn't open.
+func (t thing) refuse(err error) error {
+	switch {
+	case errors.Is(err, seal.Malformed):
+		return t.malformed(err)
+	case errors.Is(err, seal.UnknownKey):
+		return gone(fault.NotFound, t.it+" was sealed with a key that this gateway doesn't hold (any more)", again, nil)
+	case errors.Is(err, seal.OtherPrincipal):
+		return gone(fault.Mismatch, t.it+" was issued to another caller", "use the credential that the session was opened with, or "+again, nil)
+	case errors.Is(err, seal.OtherEndpoint):
+		return gone(fault.Mismatch, t.it+" was issued on another endpoint", "use the URL that the session was opened on, or "+again, nil)
+	case errors.Is(err, seal.Expired):
+		return gone(fault.Expired, t.it+" has expired", again, nil)
+	}
+	return unsealed(err)
 }
 
-func unknownKey() error {
-	return gone(fault.NotFound, "Session not found: it was sealed with a key that this gateway doesn't hold (any more)", again, nil)
+func (t thing) malformed(cause error) error {
+	return gone(fault.Malformed, "this isn't "+t.what+" that the gateway issued", again, cause)
 }
 
-func expired() error {
-	return gone(fault.Expired, "Session not found: it has expired", again, nil)
+// otherKind is a session of one server where one of many is wanted, or the other way round.
+func otherKind() error {
+	return gone(fault.Mismatch, "it was issued when this URL was of another kind: of one server, or of several", again, nil)
 }
 
-func otherPrincipal() error {
-	return gone(fault.Mismatch, "Session not found: it was issued to another caller", "use the credential that the session was opened with, or "+again, nil)
+// badCursor is a cursor that doesn't open: 400 and -32602, on which a client asks for the first page.
+func badCursor(why string, cause error) error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Status: http.StatusBadRequest, Code: fault.CodeInvalidParams,
+		Message: "bad cursor: " + why, Hint: "ask for the first page, without a cursor", Err: cause}
 }
 
-func otherEndpoint() error {
-	return gone(fault.Mismatch, "Session not found: it was issued on another endpoint", "use the URL that the session was opened on, or "+again, nil)
+func refuseCursor(err error) error {
+	switch {
+	case errors.Is(err, seal.Malformed):
+		return badCursor("the gateway didn't issue it for this list", err)
+	case errors.Is(err, seal.UnknownKey), errors.Is(err, seal.OtherPrincipal), errors.Is(err, seal.OtherEndpoint), errors.Is(err, seal.Expired):
+		return badCursor("it was "+err.Error(), nil)
+	}
+	return unsealed(err)
+}
+
+// unsealed is for what is the gateway's own.
+func unsealed(err error) error {
+	if errors.Is(err, seal.NoRing) {
+		return noRing()
+	}
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Session, Kind: fault.Internal, Status: http.StatusInternalServerError, Code: fault.CodeInternal,
+		Message: "the gateway couldn't seal or open a token", Err: err}
 }
 
 func noRing() error {
@@ -41,28 +83,31 @@ func noRing() error {
 		Hint:    "wait until the data plane has received its config (/readyz)"}
 }
 
-func internal(cause error) error {
-	return &fault.Error{Hop: fault.Gateway, Phase: fault.Session, Kind: fault.Internal, Status: http.StatusInternalServerError, Code: fault.CodeInternal,
-		Message: "the gateway couldn't seal a session", Err: cause}
-}
-
-// checkUpstream refuses ids that break MCP's own rule (visible ASCII) or that would make a token too long for a header.
-func checkUpstream(c *Claims) error {
-	switch {
-	case len(c.Upstream) > MaxUpstream:
-		return badUpstream(c.Server, fault.TooLarge, "the server's session id is too long")
-	case c.Upstream == "":
-		return badUpstream(c.Server, fault.Malformed, "the server's session id is empty")
+// CheckUpstream refuses session ids that break MCP's own rule (visible ASCII) or that would make a token too long for a header. Its error is a
+// *fault.Error of hop=upstream, phase=headers. An empty id is none, and passes.
+func CheckUpstream(server, id string) error {
+	if len(id) > MaxUpstream {
+		return badUpstream(server, fault.TooLarge, "the server's session id is too long")
 	}
-	for i := range len(c.Upstream) {
-		if c.Upstream[i] < 0x21 || c.Upstream[i] > 0x7e {
-			return badUpstream(c.Server, fault.Malformed, "the server's session id holds a byte that isn't visible ASCII")
+	for i := range len(id) {
+		if id[i] < 0x21 || id[i] > 0x7e {
+			return badUpstream(server, fault.Malformed, "the server's session id holds a byte that isn't visible ASCII")
 		}
 	}
 	return nil
 }
 
+func emptyUpstream(server string) error {
+	return badUpstream(server, fault.Malformed, "the server's session id is empty")
+}
+
 func badUpstream(server string, kind fault.Kind, msg string) error {
 	return &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: kind, Server: server, Status: http.StatusBadGateway, Message: msg,
 		Hint: "the server's Mcp-Session-Id must be 1 to " + strconv.Itoa(MaxUpstream) + " bytes of visible ASCII"}
+}
+
+// tooLong is something of a server's that doesn't fit into a token.
+func tooLong(server, what string, most int) error {
+	return &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.TooLarge, Server: server, Status: http.StatusBadGateway,
+		Message: "the server's " + what + " is too long to be passed on", Hint: "it must be at most " + strconv.Itoa(most) + " bytes"}
 }

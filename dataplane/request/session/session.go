@@ -1,64 +1,35 @@
-// Package session seals an upstream's session id into the one its caller sees, so that no data plane has to remember sessions and any of them
-// can serve the next request.
+// Package session seals what the gateway would have to remember of a caller into what the caller sees of it, so that no data plane has to
+// remember anything and any of them can serve the next request: session ids of one server (Claims) and of many (Many), ids of requests that
+// servers send to callers (Asked), event ids of streams made from several (Position), and cursors of lists made from several (Cursor).
 //
-// It promises that a token opens only for the principal and on the endpoint it was sealed for, until it expires, on every data plane that
-// holds the ring. It refuses everything else with a fault that reads "session not found" from outside (404, which makes a client initialize
-// again) and names the cause for the operator.
+// It promises that a token opens only as what it was made, for the principal and on the endpoint it was sealed for, until it expires, on every
+// data plane that holds the ring. It refuses everything else with a fault that reads "session not found" from outside (404, which makes a
+// client initialize again), or "bad cursor" for a cursor, and names the cause for the operator.
 package session
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
-	"errors"
-	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
+	"github.com/hopgate/hopgate/dataplane/request/seal"
 	"github.com/hopgate/hopgate/dataplane/table"
 )
 
-// Claims is what a token says. Times are kept to the second.
+// Claims is what the session id of one server says. Times are kept to the second.
 type Claims struct {
 	Server    string // configured name
 	Upstream  string // the upstream's own session id
 	Principal string // who may use it; bound, not stored
 	Endpoint  string // canonical endpoint it was issued on; bound, not stored
 	Revision  string // MCP revision of the session, "" when unknown
+	Instance  uint32 // of the server (table.Target.ID); 0: any, and the token is one that earlier releases open
 	Issued    time.Time
 	Expires   time.Time
 }
 
-// Limits of what is sealed.
-const (
-	// MaxUpstream is the longest upstream session id that is accepted, in bytes.
-	MaxUpstream = 2048
-	// maxToken is the longest token that is looked at: more than any that Seal makes.
-	maxToken = 4096
-)
-
-// A token is the unpadded base64url form of
-//
-//	version 1 | key id 4 | principal tag 4 | endpoint tag 4 | nonce 24 | sealed payload | authenticator 16
-//
-// The tags are short keyed hashes, there to say afterwards why a token didn't open; nothing is decided by them. The payload is
-// issued, life (uvarint seconds) | revision, server, upstream (each uvarint length and bytes). Everything before the nonce, the purpose,
-// the principal and the endpoint are additional data.
-const (
-	version   = 1
-	purpose   = "hopgate session 1"
-	atKey     = 1
-	atTags    = 5
-	atNonce   = 13
-	atPayload = atNonce + chacha20poly1305.NonceSizeX
-	overhead  = atPayload + chacha20poly1305.Overhead
-)
-
-var encoding = base64.RawURLEncoding.Strict()
+// MaxUpstream is the longest upstream session id that is accepted, in bytes.
+const MaxUpstream = 2048
 
 // Seal makes the token for c with the ring's sealing key. Tokens are visible ASCII (base64url).
 //
@@ -68,59 +39,50 @@ func Seal(ring *table.Ring, c Claims) (string, error) {
 	if ring == nil {
 		return "", noRing()
 	}
-	if err := checkUpstream(&c); err != nil {
+	if c.Upstream == "" {
+		return "", emptyUpstream(c.Server)
+	}
+	if err := CheckUpstream(c.Server, c.Upstream); err != nil {
 		return "", err
 	}
-	key := &ring.Sealing
-	size := overhead + len(c.Upstream) + len(c.Server) + len(c.Revision) + 32
-	b := make([]byte, atPayload, size+boundSize(c.Principal, c.Endpoint))
-	b[0] = version
-	binary.BigEndian.PutUint32(b[atKey:], key.ID)
-	tags := tagsOf(key, c.Principal, c.Endpoint)
-	copy(b[atTags:], tags[:])
-	rand.Read(b[atNonce:atPayload]) //nolint:errcheck // never fails (crypto/rand)
-	b = appendPayload(b, c)
-	aead, err := chacha20poly1305.NewX(key.Secret[:])
+	var room [512]byte
+	token, err := seal.Seal(ring, seal.Token{Purpose: seal.Session, Principal: c.Principal, Endpoint: c.Endpoint, Issued: c.Issued, Expires: c.Expires,
+		Payload: appendClaims(room[:0], &c)})
 	if err != nil {
-		return "", internal(err)
+		return "", unsealed(err)
 	}
-	aad := bound(b[size:size], b, c.Principal, c.Endpoint)
-	b = aead.Seal(b[:atPayload], b[atNonce:atPayload], b[atPayload:], aad)
-	return encoding.EncodeToString(b), nil
+	return token, nil
+}
+
+// sealFor seals what lives for a fixed time.
+func sealFor(ring *table.Ring, p seal.Purpose, principal, endpoint string, now time.Time, life time.Duration, payload []byte) (string, error) {
+	return sealToken(ring, seal.Token{Purpose: p, Principal: principal, Endpoint: endpoint, Issued: now, Expires: now.Add(life), Payload: payload})
+}
+
+func sealToken(ring *table.Ring, t seal.Token) (string, error) {
+	token, err := seal.Seal(ring, t)
+	if err != nil {
+		return "", unsealed(err)
+	}
+	return token, nil
 }
 
 // Open returns what token says if it was sealed with a key of the ring for this principal and endpoint and hasn't expired at now.
 //
 // Errors are *fault.Error of hop=client, phase=session, on the outside all 404 and -32001: kind=malformed for what was never a token or was
-// altered, not_found for a key that isn't held, mismatch for another principal or endpoint, expired. Without a ring it is hop=gateway,
-// kind=unavailable.
+// altered, not_found for a key that isn't held, mismatch for another principal or endpoint or for a session of many, expired. Without a ring
+// it is hop=gateway, kind=unavailable.
 func Open(ring *table.Ring, token, principal, endpoint string, now time.Time) (Claims, error) {
-	if ring == nil {
-		return Claims{}, noRing()
-	}
-	b, err := parse(token, boundSize(principal, endpoint))
+	t, err := seal.OpenToken(ring, seal.Session, token, principal, endpoint, now)
 	if err != nil {
-		return Claims{}, err
+		return Claims{}, theSession.refuse(err)
 	}
-	key := find(ring, binary.BigEndian.Uint32(b[atKey:]))
-	if key == nil {
-		return Claims{}, unknownKey()
+	if isMany(t.Payload) {
+		return Claims{}, otherKind()
 	}
-	aead, err := chacha20poly1305.NewX(key.Secret[:])
-	if err != nil {
-		return Claims{}, internal(err)
-	}
-	aad := bound(b[len(b):], b, principal, endpoint)
-	payload, err := aead.Open(b[atPayload:atPayload], b[atNonce:atPayload], b[atPayload:], aad)
-	if err != nil {
-		return Claims{}, whyNot(b, key, principal, endpoint)
-	}
-	c := Claims{Principal: principal, Endpoint: endpoint}
-	if err := c.read(payload); err != nil {
-		return Claims{}, malformed(err)
-	}
-	if !now.Before(c.Expires) {
-		return Claims{}, expired()
+	c := Claims{Principal: principal, Endpoint: endpoint, Issued: t.Issued, Expires: t.Expires}
+	if !c.read(t.Payload) {
+		return Claims{}, theSession.malformed(errPayload)
 	}
 	return c, nil
 }
@@ -132,76 +94,4 @@ func ShortHash(token string) string {
 	}
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:6])
-}
-
-// parse decodes a token into a slice with spare room behind it, and checks its frame.
-func parse(token string, spare int) ([]byte, error) {
-	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // encoding/base64 overlooks line breaks
-		return nil, malformed(errors.New("too long, or broken into lines"))
-	}
-	b, err := encoding.AppendDecode(make([]byte, 0, encoding.DecodedLen(len(token))+spare), []byte(token))
-	switch {
-	case err != nil:
-		return nil, malformed(errors.New("not base64url"))
-	case len(b) < overhead:
-		return nil, malformed(errors.New("too short"))
-	case b[0] != version:
-		return nil, malformed(errors.New("unknown version"))
-	}
-	return b, nil
-}
-
-// find returns the key with that id, nil when the ring doesn't hold it.
-func find(ring *table.Ring, id uint32) *table.SealKey {
-	for i := range ring.Open {
-		if ring.Open[i].ID == id {
-			return &ring.Open[i]
-		}
-	}
-	if ring.Sealing.ID == id {
-		return &ring.Sealing
-	}
-	return nil
-}
-
-// boundSize is room enough for bound.
-func boundSize(principal, endpoint string) int {
-	return atNonce + len(purpose) + len(principal) + len(endpoint) + 2*binary.MaxVarintLen64
-}
-
-// bound appends the additional data to b: frame, purpose, principal and endpoint, so that no two cases share one spelling.
-func bound(b, token []byte, principal, endpoint string) []byte {
-	b = append(b, token[:atNonce]...)
-	b = append(b, purpose...)
-	b = appendText(b, principal)
-	return appendText(b, endpoint)
-}
-
-// tagsOf returns four bytes that depend on the principal and four that depend on the endpoint, and on the key.
-func tagsOf(key *table.SealKey, principal, endpoint string) (tags [8]byte) {
-	p, e := tag(key, "p", principal), tag(key, "e", endpoint)
-	copy(tags[:4], p[:])
-	copy(tags[4:], e[:])
-	return tags
-}
-
-func tag(key *table.SealKey, kind, s string) [sha256.Size]byte {
-	var room [256]byte
-	b := append(room[:0], "hopgate session tag "...)
-	b = append(b, kind...)
-	b = append(b, key.Secret[:]...)
-	b = append(b, s...)
-	return sha256.Sum256(b)
-}
-
-// whyNot finds out why a token of a known key didn't open.
-func whyNot(b []byte, key *table.SealKey, principal, endpoint string) error {
-	tags, got := tagsOf(key, principal, endpoint), b[atTags:atNonce]
-	switch {
-	case !slices.Equal(tags[:4], got[:4]):
-		return otherPrincipal()
-	case !slices.Equal(tags[4:], got[4:]):
-		return otherEndpoint()
-	}
-	return malformed(errors.New("altered"))
 }

@@ -234,6 +234,17 @@ func TestEarlierTokensOpen(t *testing.T) {
 	}
 }
 
+func TestTokensWithoutAnInstanceAreThoseOfEarlierReleases(t *testing.T) {
+	if token := sealed(t, ring(1), claims); len(token) != len(issued) || token[:16] != issued[:16] {
+		t.Errorf("%d bytes, before %d", len(token), len(issued))
+	}
+	cl := claims
+	cl.Instance = 0xdeadbeef
+	if got, err := session.Open(ring(1), sealed(t, ring(1), cl), cl.Principal, cl.Endpoint, now); err != nil || got != cl {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // FuzzOpen: nothing but what was sealed opens, and every refusal is a lost session.
 func FuzzOpen(f *testing.F) {
 	const token = issued

@@ -79,6 +79,9 @@ func (r *Response) more() error {
 		return errDry
 	}
 	r.armBody()
+	if r.stream && r.inBody {
+		return r.c.await()
+	}
 	return r.c.fill()
 }
 

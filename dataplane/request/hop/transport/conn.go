@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ const (
 	bufferSize = 4 << 10       // what an idle connection keeps for reading
 	bufferMax  = 64 << 10      // what it grows to while much is coming
 	outMax     = 2 * smallBody // what it keeps for writing
+	fewBytes   = 128           // what a stream keeps for reading while nothing comes: a comment, or a small event
 )
 
 // conn is one connection and its buffers. It has one owner at a time; only sever and hear may be called by others.
@@ -25,7 +27,9 @@ type conn struct {
 
 	buf  []byte // buf[r:w] is read and not yet used
 	r, w int
-	full bool   // the last read filled buf to the brim
+	full bool // the last read filled buf to the brim
+	few  [fewBytes]byte
+	brim bool   // the last read filled few to the brim
 	out  []byte // head (and small body) of the request
 
 	readBy, writeBy time.Time // deadlines as set by the owner
@@ -40,7 +44,7 @@ type conn struct {
 }
 
 func newConn(raw net.Conn) *conn {
-	c := &conn{nc: raw, raw: raw, buf: make([]byte, bufferSize), out: make([]byte, 0, 1<<10), remote: raw.RemoteAddr().String()}
+	c := &conn{nc: raw, raw: raw, buf: readers.Get().(*[bufferSize]byte)[:], out: make([]byte, 0, 1<<10), remote: raw.RemoteAddr().String()}
 	if sc, ok := raw.(syscall.Conn); ok {
 		c.sys, _ = sc.SyscallConn()
 	}
@@ -91,6 +95,32 @@ func (c *conn) fill() error {
 	n, err := c.nc.Read(c.buf[c.w:])
 	c.w += n
 	c.full = c.w == len(c.buf)
+	switch {
+	case n > 0:
+		return nil // an error beside data comes again
+	case err != nil:
+		return err
+	}
+	return io.ErrNoProgress
+}
+
+// readers are buffers for reading that no stream waits with.
+var readers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// await reads once like fill, and has no buffer while it waits. Where more comes than a few bytes, the next read has one.
+func (c *conn) await() error {
+	if c.r != c.w || c.brim || c.full {
+		c.brim = false
+		return c.fill()
+	}
+	if len(c.buf) == bufferSize {
+		readers.Put((*[bufferSize]byte)(c.buf))
+	}
+	c.buf = nil
+	n, err := c.nc.Read(c.few[:])
+	c.buf = readers.Get().(*[bufferSize]byte)[:]
+	c.r, c.w = 0, copy(c.buf, c.few[:n])
+	c.brim = n == len(c.few)
 	switch {
 	case n > 0:
 		return nil // an error beside data comes again
@@ -159,7 +189,7 @@ func (c *conn) hear(graceBy time.Time) {
 
 // rest prepares the connection for the pool: large buffers go.
 func (c *conn) rest(now time.Time) {
-	c.r, c.w, c.full, c.idleSince = 0, 0, false, now
+	c.r, c.w, c.full, c.brim, c.idleSince = 0, 0, false, false, now
 	if c.heard.Swap(false) {
 		c.writeBy = c.graceBy
 	}

@@ -38,6 +38,25 @@ func (r *Response) timedOut(p fault.Phase, err error, message, hint string) *fau
 	return upstream(p, fault.TimedOut, err, message, hint)
 }
 
+// unsentError marks a cause: not a byte of the request left.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
+// unsent marks a fault.
+func unsent(err error) error {
+	if f := fault.As(err); f != nil && f.Err != nil {
+		f.Err = unsentError{f.Err}
+	}
+	return err
+}
+
+// Unsent reports whether a call failed before the first byte of its request left, so that it can't have run.
+func Unsent(err error) bool {
+	var u unsentError
+	return errors.As(err, &u)
+}
+
 func dnsFault(err error) *fault.Error {
 	var d *net.DNSError
 	switch {

@@ -94,6 +94,9 @@ func (r *Response) send(t *table.Target, q *Request) (n int, err error) {
 	began := time.Now()
 	c.armBoth(r.by(began, q.Timeouts.FirstByte))
 	n, err = c.nc.Write(c.out)
+	if q.Stream {
+		c.out = nil // nothing else is written for as long as it lasts
+	}
 	r.tm.Sent = time.Now()
 	if r.tm.Sent.Sub(began) > time.Millisecond { // the limit runs from the last byte
 		c.armRead(r.by(r.tm.Sent, q.Timeouts.FirstByte))
@@ -161,7 +164,7 @@ func (r *Response) sendFailed(n int, err error) error {
 			"the server or something in front of it has stopped reading; look at its load, or raise the idle timeout")
 	}
 	if n == 0 {
-		return r.headFault(err)
+		return unsent(r.headFault(err))
 	}
 	r.c.armRead(r.by(time.Now(), earlyGrace))
 	return nil

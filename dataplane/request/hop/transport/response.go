@@ -30,6 +30,7 @@ type Response struct {
 	resultLimit, eventLimit int64
 
 	ctype    ContentType
+	stream   bool // long-lived: it may be quiet for hours
 	bodyless bool // answer to HEAD
 	encoded  bool // in a content coding nobody asked for
 	inBody   bool // the head is read
@@ -61,7 +62,7 @@ var (
 
 func newResponse(ctx context.Context, q *Request, tm *telemetry.Timing) *Response {
 	r := &Response{ctx: ctx, tm: tm, keep: true, bodyless: q.Method == http.MethodHead, resultLimit: q.ResultLimit, eventLimit: q.EventLimit}
-	if q.Stream {
+	if r.stream = q.Stream; r.stream {
 		return r
 	}
 	r.idle = q.Timeouts.Idle

@@ -5,7 +5,7 @@
 //   - One connection has one owner and carries one request at a time. An idle connection costs no goroutine; it is looked at
 //     (MSG_PEEK) before it is used again.
 //   - A request is never sent twice. Only when a kept connection turns out dead before its first byte left is it replaced, once. Bytes
-//     sent and no answer is a fault of kind reset.
+//     sent and no answer is a fault of kind reset. Unsent tells whether none left.
 //   - Every failure is a *fault.Error of hop upstream with its phase (dns, connect, tls, headers, body, stream); its Message and Hint
 //     hold no address and no peer text, Server is left for the caller to set. When the caller's context ends the call, the error is no
 //     fault: errors.Is(err, context.Canceled) or context.DeadlineExceeded holds and fault.As(err) is nil.
@@ -159,7 +159,7 @@ func (r *Response) deliver(p *pool, t *table.Target, req *Request) error {
 		if c == nil {
 			var err error
 			if c, err = r.open(p, t, &req.Timeouts); err != nil {
-				return err
+				return unsent(err)
 			}
 		} else {
 			r.tm.Reused, r.tm.Remote = true, c.remote

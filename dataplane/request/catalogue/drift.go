@@ -1,0 +1,131 @@
+package catalogue
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/confset"
+)
+
+// mostDrifted bounds the servers of which is remembered that a tool drifted.
+const mostDrifted = 10_000
+
+// drift remembers which pinned tools aren't what they were, so that each change is told once.
+type drift struct {
+	tell func(server, tool string, now bool)
+
+	mu      sync.Mutex               // held while tell runs: so it hears one change after the other
+	servers map[string]*driftedTools // those with such a tool; guarded by mu
+}
+
+// driftedTools are those of one server, by its own names.
+type driftedTools struct {
+	config confset.Hash
+	since  time.Duration // when the first walk with that config began
+	tools  map[string]sighting
+}
+
+// sighting is who saw last that a tool had drifted: a server may show callers different definitions, and what one of them sees as it should
+// be doesn't say anything about what another one gets.
+type sighting struct {
+	view watchKey
+	at   time.Duration
+}
+
+// judge compares a list with the pins of its server, and hides what is to be hidden.
+func (c *Catalogue) judge(f *flight, l *List) {
+	shape := f.server.Shape
+	if f.key.Kind != Tools || shape == nil {
+		return
+	}
+	for i := range l.Items {
+		it := &l.Items[i]
+		if pin := pinned(shape, it.Name); pin != "" && message.Pin(it.Raw) != pin {
+			if l.Drifted == nil {
+				l.Drifted = make(map[string]struct{})
+			}
+			l.Drifted[it.Name] = struct{}{}
+		}
+	}
+	c.drift.note(f, l)
+	if shape.HideDrifted && l.Drifted != nil {
+		l.Items = slices.DeleteFunc(l.Items, func(it message.Item) bool { _, gone := l.Drifted[it.Name]; return gone })
+	}
+}
+
+// pinned returns the pin of a tool that is shown; empty: none.
+func pinned(shape *table.Shape, tool string) string {
+	if v, shown := shape.Show(tool); shown {
+		return v.Pin
+	}
+	return ""
+}
+
+// note tells what changed with this list. l is still whole.
+func (d *drift) note(f *flight, l *List) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.servers[f.server.Name]
+	if known == nil && l.Drifted == nil {
+		return
+	}
+	if known == nil {
+		known = d.addLocked(f)
+	}
+	if known.config != f.key.Server {
+		if f.began < known.since {
+			return // of a config that was replaced while it walked
+		}
+		known.config, known.since = f.key.Server, f.began
+	}
+	for tool := range l.Drifted {
+		_, told := known.tools[tool]
+		known.tools[tool] = sighting{view: f.key.watch(), at: f.began}
+		if !told {
+			d.say(f.server.Name, tool, true)
+		}
+	}
+	for tool, seen := range known.tools {
+		if _, still := l.Drifted[tool]; !still && mended(f, l, tool, seen) {
+			delete(known.tools, tool)
+			d.say(f.server.Name, tool, false)
+		}
+	}
+	if len(known.tools) == 0 {
+		delete(d.servers, f.server.Name)
+	}
+}
+
+// mended reports whether a tool that isn't among the drifted ones of a list has gone back: it is as pinned, or isn't pinned any more. A tool
+// that isn't there says nothing. Only who saw the drift sees it go, unless that one doesn't ask any more.
+func mended(f *flight, l *List, tool string, seen sighting) bool {
+	if pinned(f.server.Shape, tool) == "" {
+		return true
+	}
+	_, there := l.Find(tool)
+	return there && (seen.view == f.key.watch() || f.began-seen.at > idleAfter)
+}
+
+func (d *drift) addLocked(f *flight) *driftedTools {
+	if d.servers == nil {
+		d.servers = make(map[string]*driftedTools)
+	}
+	for name := range d.servers {
+		if len(d.servers) < mostDrifted {
+			break
+		}
+		delete(d.servers, name)
+	}
+	known := &driftedTools{config: f.key.Server, since: f.began, tools: make(map[string]sighting)}
+	d.servers[f.server.Name] = known
+	return known
+}
+
+func (d *drift) say(server, tool string, now bool) {
+	if d.tell != nil {
+		d.tell(server, tool, now)
+	}
+}

@@ -1,0 +1,237 @@
+package catalogue
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+const (
+	// mostWalks bounds the walks under way.
+	mostWalks = 1000
+	// longestWalk is the deadline of a walk when its server's lists have none.
+	longestWalk = time.Minute
+	// mostAsked bounds the keys of which is remembered that they were asked for.
+	mostAsked = 10_000
+)
+
+// flight is one walk, and those who wait for it.
+type flight struct {
+	key    Key
+	server *table.Server
+	src    Source
+	began  time.Duration // since Catalogue.start
+	at     time.Time     // the same
+	alone  bool          // its list is for one caller, and isn't kept
+	stamp  stamp         // as it was then; without a watch: none stood
+
+	done chan struct{} // closed when list and err are set
+	list *List
+	cost int64
+	err  error
+}
+
+func (f *flight) wait(ctx context.Context) (*List, error) {
+	select {
+	case <-f.done:
+		return f.list, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// List returns the list of that key: from memory, from a walk under way, or from one that it begins. s and src belong to the key. A walk has
+// the time of s.Timeouts.List, and goes on when those who wait for it leave. Errors are those of src, unchanged; *fault.Error for what the
+// catalogue refuses; or the end of ctx. Failures aren't kept.
+//
+// A private list of a key without a scope goes to the one caller who began its walk, and so does a fault of that caller's own session: each of
+// the others gets a walk of its own.
+func (c *Catalogue) List(ctx context.Context, key Key, s *table.Server, src Source) (*List, error) {
+	if l, ok := c.Peek(key); ok {
+		return l, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, joined, err := c.join(key, s, src)
+	if err != nil {
+		return nil, err
+	}
+	l, err := f.wait(ctx)
+	if joined && ctx.Err() == nil && f.personal() {
+		return c.Alone(ctx, key, s, src)
+	}
+	return l, err
+}
+
+// personal reports whether what a walk brought is for the caller who began it. The walk is over.
+func (f *flight) personal() bool {
+	if f.err != nil {
+		known := fault.As(f.err)
+		return known != nil && (known.Phase == fault.Session || known.Hop == fault.Client)
+	}
+	return f.list.Private && f.key.Scope == ""
+}
+
+// Alone returns the list of that key from a walk for this caller alone: it is neither taken from memory nor kept, and nobody joins it. It is
+// for lists that depend on more than a key holds.
+func (c *Catalogue) Alone(ctx context.Context, key Key, s *table.Server, src Source) (*List, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	f, err := c.beginLocked(key, s, src, nil)
+	if err == nil {
+		f.alone = true
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return f.wait(ctx)
+}
+
+// join returns the walk under way for a key, or begins one. A walk that began before the server told a change isn't joined.
+func (c *Catalogue) join(key Key, s *table.Server, src Source) (f *flight, joined bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false, closing(s)
+	}
+	now := c.elapsed()
+	if e := c.lists.get(&key); e != nil && !e.dead(now) { // came in between
+		return landed(e.list), false, nil
+	}
+	w := c.watchLocked(key, s, src, now)
+	if f = c.flights[key]; f != nil && f.stamp.fresh(key.Kind) {
+		return f, true, nil
+	}
+	if f, err = c.beginLocked(key, s, src, w); err != nil {
+		return nil, false, err
+	}
+	c.flights[key] = f
+	return f, false, nil
+}
+
+// beginLocked begins a walk. It is handed over before c.mu is let go.
+func (c *Catalogue) beginLocked(key Key, s *table.Server, src Source, w *watch) (*flight, error) {
+	switch {
+	case c.closed:
+		return nil, closing(s)
+	case c.walks >= mostWalks:
+		return nil, busy(s)
+	}
+	now := c.elapsed()
+	f := &flight{key: key, server: s, src: src, began: now, at: c.start.Add(now), stamp: c.stampLocked(key, w), done: make(chan struct{})}
+	c.walks++
+	c.work.Add(1)
+	go c.fly(f)
+	return f, nil
+}
+
+// landed is a walk that is over.
+func landed(l *List) *flight {
+	f := &flight{list: l, done: make(chan struct{})}
+	close(f.done)
+	return f
+}
+
+// fly makes the walk, hands over what it brought, and ends the source.
+func (c *Catalogue) fly(f *flight) {
+	defer c.work.Done()
+	defer c.over()
+	defer c.end(f)
+	tells := false
+	f.err = defect(f.server, nil)
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(f, p)
+			f.list, f.err = nil, defect(f.server, fmt.Errorf("panic: %v", p))
+		}
+		c.land(f, tells)
+		close(f.done)
+	}()
+	limit := f.server.Timeouts.List
+	if limit <= 0 {
+		limit = longestWalk
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, limit)
+	defer cancel()
+	list, cost, err := c.walk(ctx, f)
+	if err == nil {
+		tells = f.src.TellsChanges(f.key.Kind)
+		c.judge(f, list)
+	}
+	f.list, f.cost, f.err = list, cost, err
+}
+
+// end closes the source, for whose sake nobody waits.
+func (c *Catalogue) end(f *flight) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(f, p)
+		}
+	}()
+	src, ok := f.src.(io.Closer)
+	if !ok {
+		return
+	}
+	if err := src.Close(); err != nil {
+		c.log.Debug("the end of a walk couldn't be told", "server", f.server.Name, "error", err)
+	}
+}
+
+func (c *Catalogue) over() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.walks--
+}
+
+func (c *Catalogue) panicked(f *flight, p any) {
+	c.log.Error("a walk of the catalogue panicked", "server", f.server.Name, "method", f.key.Kind.Method(), "panic", p, "stack", string(debug.Stack()))
+}
+
+// land puts what a walk brought into memory, if it may stay.
+func (c *Catalogue) land(f *flight, tells bool) {
+	now := c.elapsed()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flights[f.key] == f {
+		delete(c.flights, f.key)
+	}
+	defer c.leaveLocked(f.key.Server, f.stamp.server)
+	if f.err != nil || f.alone || f.list.TTL <= 0 || f.list.Private && f.key.Scope == "" {
+		return
+	}
+	until := f.began + f.list.TTL
+	st := f.stamp
+	switch {
+	case !tells:
+		st.watch = nil
+	case st.watch == nil:
+		c.askedLocked(f.key, now, until)
+		return
+	default:
+		touch(&st.watch.used, now)
+	}
+	e := &entry{key: f.key, list: f.list, stamp: st, until: until, cost: f.cost}
+	if e.used.Store(int64(now)); !e.dead(now) {
+		c.keepLocked(e, now)
+	}
+}
+
+// askedLocked remembers that a key was asked for whose list can't be kept without a watch.
+func (c *Catalogue) askedLocked(key Key, now, until time.Duration) {
+	if w := c.watches[key.watch()]; w != nil {
+		touch(&w.used, now)
+		return
+	}
+	if len(c.asked) < mostAsked {
+		c.asked[key] = until
+	}
+}

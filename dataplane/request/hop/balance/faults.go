@@ -1,0 +1,41 @@
+package balance
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hopgate/hopgate/proto/fault"
+)
+
+func (v *Server) circuitOpen(since time.Time, wait time.Duration) *fault.Error {
+	name := v.Config.Name
+	message := "the server " + name + " gets no calls for a moment: it couldn't be reached or didn't answer " +
+		strconv.Itoa(v.Config.Resilience.BreakerFailures) + " times in a row"
+	if !since.IsZero() {
+		message += ", since " + since.UTC().Format(time.RFC3339)
+	}
+	return &fault.Error{Hop: fault.Upstream, Phase: fault.Connect, Kind: fault.CircuitOpen, Server: name, RetryAfter: max(wait, time.Millisecond),
+		Message: message, Hint: "try again later; the faults before this one tell what is wrong, and `hopgate status` shows when the server is back"}
+}
+
+func (v *Server) lost() *fault.Error {
+	return &fault.Error{Hop: fault.Upstream, Phase: fault.Session, Kind: fault.NotFound, Server: v.Config.Name,
+		Message: "the instance of the server " + v.Config.Name + " that knew this session isn't there any more",
+		Hint:    "initialize again; the server's endpoints have changed"}
+}
+
+// crowded is the gateway's own protection of a server, no fault of the caller: hence 503.
+func (v *Server) crowded(waited bool) *fault.Error {
+	r := &v.Config.Resilience
+	message := "the server " + v.Config.Name + " has " + strconv.Itoa(r.MaxInFlight) + " calls under way, which is its limit here"
+	switch {
+	case waited:
+		message += ", and none of them ended within " + r.QueueTimeout.String()
+	case r.Queue > 0:
+		message += ", and " + strconv.Itoa(r.Queue) + " more wait"
+	}
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Limit, Kind: fault.Exhausted, Server: v.Config.Name,
+		Status: http.StatusServiceUnavailable, RetryAfter: time.Second,
+		Message: message, Hint: "try again in a second; operators set the limit with spec.resilience.max_in_flight and the queue with spec.resilience.queue"}
+}
