@@ -90,6 +90,7 @@ type Plane struct {
 	hop       *hop.Hop
 	lore      *catalogue.Catalogue
 	peers     *peer.Peers
+	amiss     amiss
 	follower  *follow.Follower
 	barred    atomic.Pointer[map[[32]byte]struct{}]
 	handler   *request.Handler
@@ -204,6 +205,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	followers.Wait()
 	p.client.Close()
 	p.egress.Close()
+	p.hop.Close()
 	p.peers.Close()
 	hush()
 	tellers.Wait()

@@ -26,6 +26,7 @@ func (p *Plane) newFaces() (*face.Faces, error) {
 	if p.peers, err = peer.New(peer.Config{Advertise: c.Advertise, TLS: c.PeerTLS, Table: p.holder}); err != nil {
 		return nil, err
 	}
+	p.hop.Advertise(func() string { return c.Advertise })
 	if err := c.Registry.Register(p.hop.Collector(c.Region)); err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func (p *Plane) newFaces() (*face.Faces, error) {
 		p.gate.Anonymous = &table.Principal{ID: "anonymous", Name: "anonymous", Grants: []*table.Grant{table.Everything}, TrustTrace: true, Debug: true}
 	}
 	if p.handler, err = request.New(request.Config{Table: p.holder, Hop: p.hop, Lore: p.lore, Telemetry: p.telemetry, Gate: p.gate, Region: c.Region,
-		Agent: "hopgate/" + c.Version, Log: c.Log, Ready: p.readyBody, Credentials: p.resolver, Limits: p.limits,
+		Agent: "hopgate/" + c.Version, Log: c.Log, Ready: p.readyBody, Credentials: p.resolver, Limits: p.limits, Forward: p.peers.Forward,
 		Listener: origin.Listener{Loopback: netrange.Loopback(c.Listen), Secure: c.TLS != nil, Public: c.PublicOrigins,
 			RedirectOrigins: c.RedirectOrigins, NativeURIs: c.NativeURIs, Anonymous: c.Anonymous}}); err != nil {
 		return nil, err
@@ -62,31 +63,34 @@ func (p *Plane) servers() []*table.Server {
 	return out
 }
 
+// errReplaced is a server of an earlier config. Its address may be another one than that for which the secrets in force are.
+var errReplaced = errors.New("dataplane: the server's config has been replaced")
+
 // attach finds the credential with which a server is asked whether it lives: its own, and nobody's where calls carry the caller's.
 func (p *Plane) attach(ctx context.Context, s *table.Server) ([]credential.Field, error) {
+	t := p.holder.Load()
+	now, there := t.Server(s.Name)
 	switch {
+	case !there || now != s:
+		return nil, errReplaced
 	case s.Plain:
 		return nil, nil
 	case s.Auth.Type == "passthrough", s.Auth.Flow == "token_exchange":
 		return nil, errors.ErrUnsupported
 	}
-	t := p.holder.Load()
 	bound, err := p.resolver.Resolve(ctx, &credential.Ask{Table: t, Server: s, Principal: &table.Principal{ID: "health", Name: "health"},
 		Holds: func(v string) bool { return p.gate.Holds(t, v) }})
 	return bound.Fields, err
 }
 
-// upstreams are what the control plane is told about servers that had traffic.
+// upstreams are what the control plane is told about servers that had traffic, or of which something else holds than what it was told.
 func (p *Plane) upstreams() []*syncv1.UpstreamHealth {
 	const mostOpen, mostDrifted = 32, 100
-	list, t := p.telemetry.UpstreamHealth(), p.holder.Load()
-	for _, u := range list {
-		if s, ok := t.Server(u.GetServer()); ok {
-			open := p.hop.OpenInstances(s)
-			u.Open = open[:min(len(open), mostOpen)]
+	t := p.holder.Load()
+	return p.amiss.fill(p.telemetry.UpstreamHealth(), func(server string) (open, drifted []string) {
+		if s, ok := t.Server(server); ok {
+			open, drifted = p.hop.OpenInstances(s), p.telemetry.Drifted(server)
 		}
-		drifted := p.telemetry.Drifted(u.GetServer())
-		u.Drifted = drifted[:min(len(drifted), mostDrifted)]
-	}
-	return list
+		return open[:min(len(open), mostOpen)], drifted[:min(len(drifted), mostDrifted)]
+	})
 }

@@ -39,7 +39,7 @@ func TestDocumentsShowCommandsThatExist(t *testing.T) {
 	if seen < 15 {
 		t.Errorf("only %d command lines were found", seen)
 	}
-	if parses("apply --wiat") == nil || parses("aply") == nil || parses("tools") == nil {
+	if parses("apply --wiat") == nil || parses("aply") == nil || parses("call") == nil {
 		t.Error("a wrong command line passes")
 	}
 }

@@ -72,7 +72,7 @@ func newProxy() *cobra.Command {
 	f.StringVar(&clients.cert, "tls-cert", "", "`FILE` with the certificate for clients, PEM; followed when it changes")
 	f.StringVar(&clients.key, "tls-key", "", "`FILE` with its private key, PEM")
 	f.StringVar(&clients.ca, "tls-client-ca", "", "`FILE` with the CA of clients' certificates, PEM; a certificate is asked for and verified if given (API keys' certificate_name admits its holder); followed when it changes")
-	f.StringVar(&p.Advertise, "advertise", "", "`URL` where the other data planes reach --listen, like http://10.0.0.5:4000: sessions that live in one process (HTTP+SSE) are then served wherever a request arrives (default: --listen, if that is one address without TLS)")
+	f.StringVar(&p.Advertise, "advertise", "", "`URL` where the other data planes reach --listen, like http://10.0.0.5:4000: sessions that live in one process (HTTP+SSE) are then served wherever a request arrives (default: --listen, if that is one address without TLS and not on loopback)")
 	f.StringVar(&peers, "peer-ca", "", "`FILE` with the CA of the other data planes' certificates, PEM; for https in --advertise (default: the system's)")
 	f.StringVar(&p.Admin, "admin", "127.0.0.1:4003", "`ADDRESS` of /metrics, /debug and health")
 	f.StringVar(&p.StateDir, "state-dir", "./hopgate-state", "`DIR` that keeps the last good config; for this data plane alone")

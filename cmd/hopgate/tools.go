@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,26 +14,53 @@ func newTools() *cobra.Command {
 	var (
 		flags  gatewayFlags
 		output outputFlag
+		pins   bool
 	)
 	cmd := &cobra.Command{
-		Use:     "tools SERVER",
-		Short:   "List a server's tools through the gateway",
-		Example: `  hopgate tools demo`,
-		Args:    named(1, 1, "name one server: hopgate tools SERVER (hopgate get servers lists them)"),
+		Use:   "tools [NAME]",
+		Short: "List tools through the gateway, as the key sees them",
+		Long: "List tools through the gateway, as the key sees them: those of a server, an access group, a toolset or a comma list of servers and groups, or\n" +
+			"of all servers that the key opens. Servers that couldn't be asked are named below the list.\n" +
+			"--pins writes the tools of one server as spec.tools of its config takes them, each pinned to the definition that the server gives now.\n" +
+			"That takes a key with the role debug that opens all of the server, like the master key.",
+		Example: `  hopgate tools
+  hopgate tools demo
+  hopgate tools demo --pins`,
+		Args: named(0, 1, "name one server, access group or toolset: hopgate tools NAME (hopgate get servers lists servers)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.check(); err != nil {
 				return err
+			}
+			ask := operator.ToolsAsk{Format: output.format, Pins: pins}
+			if len(args) > 0 {
+				ask.Name = args[0]
+			}
+			if err := checkPins(ask); err != nil {
+				return usage{err}
 			}
 			gateway, err := flags.gateway()
 			if err != nil {
 				return err
 			}
-			return gateway.Tools(cmd.Context(), args[0], output.format, cmd.OutOrStdout())
+			return gateway.Tools(cmd.Context(), ask, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags.add(cmd)
 	output.add(cmd, operator.Table, operator.JSON)
+	cmd.Flags().BoolVar(&pins, "pins", false, "print what pins each tool of the server, as YAML")
 	return cmd
+}
+
+func checkPins(ask operator.ToolsAsk) error {
+	switch {
+	case !ask.Pins:
+		return nil
+	case ask.Name == "" || strings.Contains(ask.Name, ","):
+		return errors.New("--pins: name one server: hopgate tools SERVER --pins")
+	case ask.Format != operator.Table:
+		return errors.New("--pins writes YAML: leave --output out")
+	}
+	return nil
 }
 
 func newCall() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -275,6 +276,38 @@ func TestWhatANodeReportsIsBounded(t *testing.T) {
 	}
 	if got := w.ObjectStatus(server("s0", "1")).GetRefusals(); len(got) > 10 {
 		t.Errorf("%d refusals", len(got))
+	}
+}
+
+func TestWhatIsAmissWithUpstreams(t *testing.T) {
+	w := newWorld(t, fleet.Config{})
+	m := w.join("n")
+	many := slices.Repeat([]string{strings.Repeat("x", 5000)}, 1500)
+	tell := func(name string, open, drifted []string) {
+		m.Health(&syncv1.Health{Upstreams: []*syncv1.UpstreamHealth{{Server: name, Open: open, Drifted: drifted}}})
+	}
+	tell("s", []string{"http://a/mcp"}, []string{"search", "find"})
+	if u := w.Nodes()[0].GetUpstreams()[0]; !slices.Equal(u.GetOpen(), []string{"http://a/mcp"}) || !slices.Equal(u.GetDrifted(), []string{"search", "find"}) {
+		t.Errorf("%v", u)
+	}
+	tell("s", many, many)
+	if u := w.Nodes()[0].GetUpstreams()[0]; len(u.GetOpen()) != 32 || len(u.GetDrifted()) != 100 || len(u.GetOpen()[0]) > 210 {
+		t.Errorf("%d open, %d drifted", len(u.GetOpen()), len(u.GetDrifted()))
+	}
+	tell("s", nil, nil)
+	if u := w.Nodes()[0].GetUpstreams()[0]; len(u.GetOpen())+len(u.GetDrifted()) != 0 {
+		t.Errorf("all is well again, and told is %v", u)
+	}
+	for i := range 300 {
+		tell(fmt.Sprintf("t%d", i), []string{"http://a/mcp"}, nil)
+		tell("t0", []string{"http://a/mcp"}, nil)
+	}
+	held := 0
+	for _, u := range w.Nodes()[0].GetUpstreams() {
+		held += len(u.GetOpen())
+	}
+	if held != 100 {
+		t.Errorf("%d upstreams with something amiss are held, want 100", held)
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 	"github.com/hopgate/hopgate/proto/rules"
 )
 
-// What is kept of one node at most: verdicts, upstreams, bytes of texts, of words and of the name of a process; and upstreams of the whole fleet.
+// What is kept of one node at most: verdicts, upstreams, bytes of texts, of words and of the name of a process; upstreams of the whole fleet; and
+// broken instances and changed tools of one upstream, and upstreams with such of one node.
 const (
 	mostVerdicts       = 100
 	mostUpstreams      = 1000
@@ -25,6 +26,9 @@ const (
 	mostWord           = 200
 	mostBoot           = 64
 	mostFleetUpstreams = 500_000
+	mostOpen           = 32
+	mostDrifted        = 100
+	mostTroubled       = 100
 )
 
 // strayedAfter is how long a data plane must have been away to have been elsewhere meanwhile.
@@ -65,6 +69,7 @@ type node struct {
 
 	verdicts  map[confset.Key]*verdict
 	upstreams map[string]upstream
+	troubled  int // upstreams with something amiss
 }
 
 // refusal is a whole update that wasn't taken.
@@ -88,6 +93,26 @@ type upstream struct {
 	ok    bool
 	error string
 	at    time.Time
+	amiss *amiss // nil for nearly all
+}
+
+// amiss is what a node holds back of a server, or sees changed: instances with an open breaker, and pinned tools.
+type amiss struct{ open, drifted []string }
+
+func amissOf(r *syncv1.UpstreamHealth) *amiss {
+	if len(r.GetOpen())+len(r.GetDrifted()) == 0 {
+		return nil
+	}
+	return &amiss{open: words(r.GetOpen(), mostOpen), drifted: words(r.GetDrifted(), mostDrifted)}
+}
+
+// words are the first of several texts from outside; nodes tell the same ones.
+func words(from []string, most int) []string {
+	out := make([]string, min(len(from), most))
+	for i := range out {
+		out[i] = unique.Make(clip(from[i], mostWord)).Value()
+	}
+	return out
 }
 
 func (n *node) join(j Joined) {
@@ -169,7 +194,11 @@ func (n *node) message(v *view.View, committed int64) *adminv1.Node {
 	}
 	for _, name := range sorted(n.upstreams, strings.Compare) {
 		u := n.upstreams[name]
-		m.Upstreams = append(m.Upstreams, &adminv1.Upstream{Server: name, Ok: u.ok, Error: u.error, Time: timestamppb.New(u.at)})
+		told := &adminv1.Upstream{Server: name, Ok: u.ok, Error: u.error, Time: timestamppb.New(u.at)}
+		if u.amiss != nil {
+			told.Open, told.Drifted = u.amiss.open, u.amiss.drifted
+		}
+		m.Upstreams = append(m.Upstreams, told)
 	}
 	return m
 }
@@ -187,7 +216,23 @@ func (l *Ledger) noteUpstreams(n *node, reports []*syncv1.UpstreamHealth) {
 			}
 			l.upstreams++
 		}
-		n.upstreams[unique.Make(name).Value()] = upstream{ok: r.GetOk(), error: unique.Make(clip(r.GetError(), mostWord)).Value(), at: r.GetTime().AsTime()}
+		u := upstream{ok: r.GetOk(), error: unique.Make(clip(r.GetError(), mostWord)).Value(), at: r.GetTime().AsTime(), amiss: amissOf(r)}
+		n.noteAmiss(n.upstreams[name].amiss, &u)
+		n.upstreams[unique.Make(name).Value()] = u
+	}
+}
+
+// noteAmiss counts the upstreams with something amiss, and lets go of what is beyond the bound.
+func (n *node) noteAmiss(before *amiss, u *upstream) {
+	if before != nil {
+		n.troubled--
+	}
+	switch {
+	case u.amiss == nil:
+	case n.troubled >= mostTroubled:
+		u.amiss = nil
+	default:
+		n.troubled++
 	}
 }
 

@@ -22,6 +22,7 @@ type Faces struct {
 	handler *request.Handler
 	rest    *rest.Face
 	streams *sse.Streams
+	peers   *peer.Peers
 }
 
 // New puts the faces in front of handler. peers find the streams of one another.
@@ -29,13 +30,13 @@ func New(handler *request.Handler, peers *peer.Peers) (*Faces, error) {
 	if handler == nil || peers == nil {
 		return nil, errors.New("face: a handler and peers are required")
 	}
-	return &Faces{handler: handler, rest: rest.New(handler), streams: sse.New(handler, peers)}, nil
+	return &Faces{handler: handler, rest: rest.New(handler), streams: sse.New(handler, peers), peers: peers}, nil
 }
 
 // Serve answers one request. Nothing of in and sink is used after it returns.
 func (f *Faces) Serve(in *request.Inbound, sink reply.Sink) {
 	if !special(in.Path) {
-		f.handler.Serve(in, sink)
+		f.plain(in, sink)
 		return
 	}
 	switch endpoint.Parse(in.Path).Kind {
@@ -50,6 +51,21 @@ func (f *Faces) Serve(in *request.Inbound, sink reply.Sink) {
 	default:
 		f.handler.Serve(in, sink)
 	}
+}
+
+// plain serves MCP's own paths. A request that another data plane handed on is the caller's own again.
+func (f *Faces) plain(in *request.Inbound, sink reply.Sink) {
+	if in.Header[peer.Header] == nil {
+		f.handler.Serve(in, sink)
+		return
+	}
+	as, forwarded, err := f.peers.Arrived(in)
+	if err != nil {
+		f.handler.Refuse(in, sink, err)
+		return
+	}
+	as.Forwarded = forwarded
+	f.handler.Serve(as, sink)
 }
 
 // Unready makes /readyz answer 503 while requests are still served: the first step of a drain.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hopgate/hopgate/dataplane/mcptest"
+	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
 
 const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`
@@ -54,6 +55,45 @@ func TestToolsAreListedPlainly(t *testing.T) {
 		if got := r.send(t, "GET", "/mcp-rest/tools/list"+c.query, "", "X-Litellm-Api-Key", c.key); got.status != 200 || got.body != want {
 			t.Errorf("%s: %d %s\nwant %s", c.query, got.status, got.body, want)
 		}
+	}
+}
+
+// Red when a server that isn't open to the caller is refused by its name.
+func TestAUIDDoesntTellTheName(t *testing.T) {
+	s := one(mcptest.Start(t, paged()).URL)
+	s.servers["other"] = mcptest.Start(t, mcptest.Stateless()).URL
+	r := start(t, s)
+	there := r.send(t, "GET", "/mcp-rest/tools/list?server_id=8b6f1c1e-7a52-4c1c-9f0a-other", "", "X-Litellm-Api-Key", bob)
+	not := r.send(t, "GET", "/mcp-rest/tools/list?server_id=8b6f1c1e-7a52-4c1c-9f0a-nobody", "", "X-Litellm-Api-Key", bob)
+	if there.status != 404 || strings.Contains(there.body, "other") || strings.Contains(there.header.Get("X-Hopgate-Error"), "other") {
+		t.Errorf("%d %s %v", there.status, there.body, there.header)
+	}
+	if not.status != 404 || not.header.Get("X-Hopgate-Error") != there.header.Get("X-Hopgate-Error") {
+		t.Errorf("one that isn't there: %d %s, %s", not.status, not.body, not.header.Get("X-Hopgate-Error"))
+	}
+}
+
+// Red when each page counts for itself: a server without an end of pages would fill the memory.
+func TestAListOfManyPagesIsBoundedAsAWhole(t *testing.T) {
+	pages := 0
+	up := mcptest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m := mcptest.Read(r)
+		switch {
+		case m.Method == "initialize":
+			mcptest.Result(w, m, `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}`)
+		case len(m.ID) == 0:
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			pages++
+			mcptest.Result(w, m, fmt.Sprintf(`{"tools":[{"name":"t%d","description":%q,"inputSchema":{"type":"object"}}],"nextCursor":"%d"}`,
+				pages, strings.Repeat("x", 10_000), pages))
+		}
+	}))
+	s := one(up.URL)
+	s.limits = &configv1.Limits{Result: "64KiB"}
+	got := start(t, s).send(t, "GET", "/mcp-rest/tools/list?server_id=up", "")
+	if got.status != http.StatusBadGateway || !strings.Contains(got.body, "too_large") || pages > 10 {
+		t.Errorf("%d after %d pages: %.300s", got.status, pages, got.body)
 	}
 }
 

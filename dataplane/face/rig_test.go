@@ -211,14 +211,14 @@ type answer struct {
 // send makes one request; heads alternate names and values.
 func (r *replica) send(t testing.TB, method, path, body string, heads ...string) answer {
 	t.Helper()
-	res := r.open(t, context.Background(), method, path, body, heads...)
+	res := r.open(context.Background(), t, method, path, body, heads...)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	fatal(t, err)
 	return answer{res.StatusCode, res.Header, string(b)}
 }
 
-func (r *replica) open(t testing.TB, ctx context.Context, method, path, body string, heads ...string) *http.Response {
+func (r *replica) open(ctx context.Context, t testing.TB, method, path, body string, heads ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, r.url+path, strings.NewReader(body))
 	fatal(t, err)
@@ -246,10 +246,10 @@ type listener struct {
 func (r *replica) listen(t testing.TB, path string, heads ...string) *listener {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	res := r.open(t, ctx, "GET", path, "", heads...)
+	res := r.open(ctx, t, "GET", path, "", heads...) //nolint:bodyclose // the stream's cleanup does
 	l := &listener{events: bufio.NewReader(res.Body), leave: func() { cancel(); res.Body.Close() }}
 	t.Cleanup(l.leave)
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
+	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%s: %d %v", path, res.StatusCode, res.Header)
 	}
 	kind, data := l.next(t)

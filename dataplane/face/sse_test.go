@@ -56,7 +56,7 @@ func TestAnOldClientHasAWholeSession(t *testing.T) {
 	l.leave()
 	eventually(t, "the session is still open", func() bool { return server.Sessions() == 0 })
 	for _, seen := range up.Seen() {
-		if seen.Method == "POST" && seen.Header.Get("Mcp-Session-Id") != "" && seen.Header.Get("Mcp-Protocol-Version") != "2025-11-25" {
+		if seen.Method == http.MethodPost && seen.Header.Get("Mcp-Session-Id") != "" && seen.Header.Get("Mcp-Protocol-Version") != "2025-11-25" {
 			t.Errorf("%s came with revision %q", seen.Body, seen.Header.Get("Mcp-Protocol-Version"))
 		}
 	}
@@ -92,6 +92,40 @@ func TestAnOldClientGetsNoEventsWithoutData(t *testing.T) {
 	}
 	if !strings.Contains(event, `"serverInfo"`) {
 		t.Errorf("clients of this transport read each event as a message: %q", event)
+	}
+}
+
+// Red when events pass as they are: the client would send what comes next where the server wants it.
+func TestNoServerTellsAnOldClientWhereToSendMessages(t *testing.T) {
+	up := mcptest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m := mcptest.Read(r)
+		w.Header().Set("Content-Type", "text/event-stream")
+		result := `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"evil","version":"1"}}`
+		fmt.Fprintf(w, "event: endpoint\nretry: 86400000\ndata: {}\ndata: /../../other/message\n\nevent: endpoint\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\ndata: \"result\":%s}\n\n", m.ID, result)
+	}))
+	r := start(t, one(up.URL))
+	l := r.listen(t, "/up/sse")
+	l.send(t, r, hello)
+	for said := ""; !strings.Contains(said, "serverInfo"); {
+		var err error
+		said, err = l.events.ReadString('\n')
+		fatal(t, err)
+		if strings.HasPrefix(said, "event: endpoint") || strings.HasPrefix(said, "retry") {
+			t.Fatalf("the client is told %q", said)
+		}
+	}
+}
+
+// Red when a batch without requests gets an answer.
+func TestABatchOfNotificationsOnAnOldStreamHasNoAnswer(t *testing.T) {
+	r := start(t, one(mcptest.Start(t, new(mcptest.Stateful)).URL))
+	l := r.listen(t, "/up/sse")
+	l.send(t, r, strings.Replace(hello, "2025-11-25", "2025-03-26", 1))
+	l.want(t, `"protocolVersion"`)
+	l.send(t, r, "["+initialized+"]", "Mcp-Protocol-Version", "2025-03-26")
+	l.send(t, r, `{"jsonrpc":"2.0","id":7,"method":"tools/list"}`, "Mcp-Protocol-Version", "2025-03-26")
+	if got := l.want(t, ""); !strings.Contains(got, `"id":7`) {
+		t.Errorf("%s", got)
 	}
 }
 
@@ -220,9 +254,9 @@ func TestStreamsAndMessagesAreBounded(t *testing.T) {
 	}
 	second.leave()
 	eventually(t, "no room after a stream has ended", func() bool {
-		res := r.open(t, t.Context(), "GET", "/up/sse", "")
+		res := r.open(t.Context(), t, "GET", "/up/sse", "")
 		res.Body.Close()
-		return res.StatusCode == 200
+		return res.StatusCode == http.StatusOK
 	})
 }
 
@@ -254,7 +288,7 @@ func TestALostSessionEndsTheStream(t *testing.T) {
 	l := r.listen(t, "/up/sse")
 	l.send(t, r, hello)
 	l.want(t, "protocolVersion")
-	req, err := http.NewRequest("DELETE", up.URL, nil)
+	req, err := http.NewRequest(http.MethodDelete, up.URL, nil)
 	fatal(t, err)
 	req.Header.Set("Mcp-Session-Id", "session-1")
 	res, err := http.DefaultClient.Do(req)

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Upstream is a running server that remembers what it was asked.
@@ -56,17 +57,36 @@ func (u *Upstream) Seen() []Seen {
 	return append([]Seen(nil), u.seen...)
 }
 
+// Await returns the first request that matches once it has come, and fails the test after ten seconds.
+func (u *Upstream) Await(t testing.TB, what string, matches func(s Seen) bool) Seen {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+		for _, s := range u.Seen() {
+			if matches(s) {
+				return s
+			}
+		}
+	}
+	t.Fatalf("%s never came", what)
+	return Seen{}
+}
+
 // Message is the part of a JSON-RPC message that test servers look at.
 type Message struct {
 	ID     json.RawMessage `json:"id"`
 	Method string          `json:"method"`
 	Params json.RawMessage `json:"params"`
+	// Raw is the whole message.
+	Raw string `json:"-"`
 }
 
 // Read parses the request's message; a test server may trust its input.
 func Read(r *http.Request) Message {
-	var m Message
-	json.NewDecoder(r.Body).Decode(&m) //nolint:errcheck // an empty message is answered like any other
+	body, _ := io.ReadAll(r.Body) //nolint:errcheck // a test server: what came is what counts
+	m := Message{Raw: string(body)}
+	json.Unmarshal(body, &m) //nolint:errcheck // an empty message is answered like any other
 	return m
 }
 
@@ -74,9 +94,16 @@ func Read(r *http.Request) Message {
 func Peek(r *http.Request) Message {
 	body, _ := io.ReadAll(r.Body) //nolint:errcheck // see Read
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	var m Message
+	m := Message{Raw: string(body)}
 	json.Unmarshal(body, &m) //nolint:errcheck // see Read
 	return m
+}
+
+// member is a member of raw JSON.
+func member(raw json.RawMessage, name string) json.RawMessage {
+	var m map[string]json.RawMessage
+	json.Unmarshal(raw, &m) //nolint:errcheck // see Read
+	return m[name]
 }
 
 // Result writes a JSON answer with the request's id; result is raw JSON.

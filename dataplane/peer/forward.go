@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
@@ -23,7 +23,14 @@ func (p *Peers) Forward(ctx context.Context, owner string, in *request.Inbound, 
 	if err != nil {
 		return err
 	}
-	res, err := p.client.Do(req)
+	if b, ok := req.Body.(*lent); ok {
+		defer b.end()
+	}
+	client := p.client
+	if in.Method == http.MethodGet {
+		client = p.streams
+	}
+	res, err := client.Do(req)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
@@ -54,16 +61,42 @@ func (p *Peers) request(ctx context.Context, owner string, in *request.Inbound) 
 		return nil, notFound("the session's owner has no address", "begin anew", err)
 	}
 	if in.Length != 0 && in.Body != nil {
-		req.Body, req.ContentLength = io.NopCloser(in.Body), in.Length
+		req.Body, req.ContentLength = &lent{r: in.Body}, in.Length
 	}
 	req.Host = in.Host
-	req.Header = maps.Clone(in.Header)
+	req.Header = in.Header.Clone() // values, too: they may be written when the answer is here already
 	dropHops(req.Header)
 	req.Header[Header] = []string{note}
 	if _, told := req.Header["User-Agent"]; !told {
 		req.Header["User-Agent"] = []string{""} // else net/http tells its own
 	}
 	return req, nil
+}
+
+// lent is a request's body for as long as Forward lasts. An owner may answer before it has all of it, and the client then goes on reading.
+type lent struct {
+	mu sync.Mutex
+	r  io.Reader // guarded by mu; nil: it isn't ours any more
+}
+
+// Read reads on.
+func (b *lent) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.r == nil {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.r.Read(p)
+}
+
+// Close does nothing: the body is its front's.
+func (b *lent) Close() error { return nil }
+
+// end gives the body back.
+func (b *lent) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.r = nil
 }
 
 // dropHops takes out what belongs to one connection (RFC 9110 section 7.6.1). What Connection names beside that stays: a caller could make the

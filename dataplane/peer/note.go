@@ -44,7 +44,7 @@ func (p *Peers) Arrived(in *request.Inbound) (as *request.Inbound, forwarded boo
 		return nil, false, disbelieved(err)
 	}
 	if t.Expires.Sub(t.Issued) > noteLife || t.Issued.After(now.Add(early)) {
-		return nil, false, disbelieved(seal.Expired)
+		return nil, false, disbelieved(seal.ErrExpired)
 	}
 	told, ok := cutTexts(t.Payload)
 	if !ok || len(told) < 4 {

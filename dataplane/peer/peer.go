@@ -36,8 +36,8 @@ const (
 // Limits of the way to another data plane.
 const (
 	dialTimeout = 3 * time.Second
-	headTimeout = 5 * time.Minute
-	perPeer     = 256 // connections
+	headTimeout = 70 * time.Minute // above any time that a server may be given (spec.timeouts.first_byte)
+	perPeer     = 256              // connections for messages; of streams there are as many as sessions
 	idlePerPeer = 16
 )
 
@@ -55,8 +55,8 @@ type Config struct {
 
 // Peers are the other data planes. Safe for concurrent use.
 type Peers struct {
-	cfg    Config
-	client *http.Client
+	cfg             Config
+	client, streams *http.Client // streams last, and must not keep messages waiting
 }
 
 // New checks cfg.
@@ -70,14 +70,22 @@ func New(cfg Config) (*Peers, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	way := &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSClientConfig: cfg.TLS, TLSHandshakeTimeout: dialTimeout,
-		ResponseHeaderTimeout: headTimeout, MaxConnsPerHost: perPeer, MaxIdleConnsPerHost: idlePerPeer, IdleConnTimeout: time.Minute,
+	return &Peers{cfg: cfg, client: client(cfg.TLS, perPeer), streams: client(cfg.TLS, 0)}, nil
+}
+
+// client makes a client with so many connections to one peer at most; 0: any number.
+func client(secure *tls.Config, most int) *http.Client {
+	way := &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSClientConfig: secure, TLSHandshakeTimeout: dialTimeout,
+		ResponseHeaderTimeout: headTimeout, MaxConnsPerHost: most, MaxIdleConnsPerHost: idlePerPeer, IdleConnTimeout: time.Minute,
 		DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
-	return &Peers{cfg: cfg, client: &http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
+	return &http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // Close lets go of idle connections.
-func (p *Peers) Close() { p.client.CloseIdleConnections() }
+func (p *Peers) Close() {
+	p.client.CloseIdleConnections()
+	p.streams.CloseIdleConnections()
+}
 
 func checkAddress(address string) error {
 	if address == "" {
@@ -95,7 +103,7 @@ func (p *Peers) Name(principal, endpoint, id string) (string, error) {
 	now := p.cfg.Now()
 	token, err := seal.Seal(p.ring(), seal.Token{Purpose: seal.Peer, Principal: principal, Endpoint: endpoint, Issued: now, Expires: now.Add(nameLife),
 		Payload: appendTexts(nil, p.cfg.Advertise, id)})
-	if errors.Is(err, seal.NoRing) {
+	if errors.Is(err, seal.ErrNoRing) {
 		return "", &fault.Error{Hop: fault.Gateway, Phase: fault.Session, Kind: fault.Unavailable, Status: http.StatusServiceUnavailable, Code: fault.CodeUnavailable,
 			Message: "the gateway can't handle sessions yet: it holds no sealing key", Hint: "wait until the data plane has received its config (/readyz)"}
 	}

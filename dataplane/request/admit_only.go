@@ -2,6 +2,7 @@ package request
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -128,6 +129,9 @@ func (v *Visit) Lasting(stay func(ctx context.Context) error) error {
 	defer x.closed()
 	return stay(ctx)
 }
+
+// Draining reports whether a stream that Lasting opened should end because the data plane drains, and for no other reason.
+func (v *Visit) Draining() bool { return errors.Is(context.Cause(v.x.ctx), errDraining) }
 
 // Event sends one whole event of a stream that Lasting opened.
 func (v *Visit) Event(event []byte) error { return v.x.reply.Event(event) }

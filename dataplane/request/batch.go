@@ -75,6 +75,7 @@ type bundle struct {
 	mu    sync.Mutex
 	begun bool  // guarded by mu; the stream has its head
 	err   error // guarded by mu; of the stream
+	broke error // guarded by mu; a defect of ours that ends the stream
 }
 
 // part is one item of a batch.
@@ -117,6 +118,7 @@ func (b *bundle) serve() {
 }
 
 func (b *bundle) one(p *part) {
+	defer b.recovered(p)
 	if p.refused != nil {
 		p.sink.fault, p.sink.broken = p.refused, true
 	} else {
@@ -138,6 +140,22 @@ func (b *bundle) one(p *part) {
 	p.sink.Release()
 }
 
+// recovered keeps a panic from ending more than the item, or the stream that it may have left half written.
+func (b *bundle) recovered(p *part) {
+	panicked := recover()
+	if panicked == nil {
+		return
+	}
+	p.sink.fault, p.sink.broken = b.h.Panicked(panicked, b.x.rec.Path), true
+	if !b.events {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broke = p.sink.fault
+	b.cancel()
+}
+
 // pass sends an event of one of the items. Ids are left out: a stream of several can't be resumed by one's.
 func (b *bundle) pass(event []byte) error {
 	if message.HasID(event) {
@@ -145,6 +163,9 @@ func (b *bundle) pass(event []byte) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.broke != nil {
+		return b.broke
+	}
 	if b.err == nil && !b.begun {
 		b.begun = true
 		b.err = b.x.reply.Stream()
@@ -171,6 +192,9 @@ func withoutID(event []byte) []byte {
 
 // answer sends what wasn't sent as it came.
 func (b *bundle) answer() error {
+	if b.broke != nil {
+		return b.broke
+	}
 	if b.err != nil {
 		return clientGone(b.x, b.err)
 	}

@@ -61,14 +61,14 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cannedUpstream answers every request with the same bytes.
+// cannedUpstream answers every request with the same bytes, but for the handshake with which the gateway begins.
 func cannedUpstream(b *testing.B) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { l.Close() })
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(benchAnswer)) + "\r\n\r\n" + benchAnswer)
+	answer, greeting := canned(benchAnswer), canned(benchGreeting)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -79,10 +79,15 @@ func cannedUpstream(b *testing.B) string {
 				defer c.Close()
 				w := wire{c: c, buf: make([]byte, 8<<10)}
 				for {
-					if _, err := w.message(); err != nil {
+					msg, err := w.message()
+					if err != nil {
 						return
 					}
-					if _, err := c.Write(answer); err != nil {
+					out := answer
+					if bytes.Contains(msg, []byte(`"initialize`)) {
+						out = greeting
+					}
+					if _, err := c.Write(out); err != nil {
 						return
 					}
 				}
@@ -90,6 +95,12 @@ func cannedUpstream(b *testing.B) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+const benchGreeting = `{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"canned","version":"1"}}}`
+
+func canned(body string) []byte {
+	return []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 }
 
 // wire reads HTTP messages with a length, without allocating.

@@ -24,3 +24,20 @@ func crowded() error {
 	return &fault.Error{Hop: fault.Gateway, Phase: fault.Limit, Kind: fault.Unavailable,
 		Message: "the gateway holds too many large messages at this moment", Hint: "try again shortly"}
 }
+
+// weigh counts the copies of a message to several servers, which are kept for as long as its stream lasts. A large message gets none.
+func (h *Handler) weigh(x *exchange, shares []*streamLeg) error {
+	n := int64(0)
+	for _, l := range shares {
+		n += int64(len(l.call.Body))
+	}
+	switch {
+	case n <= small:
+		return nil
+	case len(x.body) > small:
+		return tooLarge(small)
+	case !h.hold(x, n):
+		return crowded()
+	}
+	return nil
+}

@@ -21,6 +21,11 @@ func (h *Handler) relayDressed(x *exchange, a *hop.Answer) error {
 	if err := h.readWhole(x, a); err != nil {
 		return x.named(err)
 	}
+	own := x.own(x.ans)
+	if len(own) == 0 {
+		return a.NotMCP(x.server.Name, x.ans)
+	}
+	x.ans = own
 	out, changed, err := message.WrapURIs(x.data[:0], x.ans, x.wrap)
 	if err != nil {
 		return x.named(err)
@@ -55,8 +60,8 @@ func (x *exchange) dress(server string, instance uint32, upstream, revision stri
 		return nil
 	}
 	sealed, err := session.SealEvents(x.table.Ring("session"), positions(others, server, id), x.principal.ID, x.door.Canonical(), time.Now())
-	if f := fault.As(err); f != nil && f.Kind == fault.TooLarge {
-		sealed, err = "", nil // the stream goes on; only here it can't be resumed
+	if f := fault.As(err); f != nil && f.Kind == fault.TooLarge || x.alone {
+		sealed, err = "", nil // the stream goes on; only here it can't be resumed, nor in a session that ends with its call
 	}
 	if err != nil {
 		return err
@@ -73,12 +78,12 @@ func (x *exchange) dressMessage(server string, instance uint32, upstream, revisi
 			Revision: revision, ID: raw}, x.principal.ID, x.door.Canonical(), time.Now())
 		return []byte(`"` + token + `"`), err
 	}
-	out, changed, err := x.worn[:0], false, error(nil)
+	out, changed := x.worn[:0], true
+	var err error
 	raw, _, asks := message.IsServerRequest(x.data)
 	switch {
 	case asks:
 		out, err = dressAsked(out, x.data, raw, server, seal)
-		changed = true
 	case message.Method(x.data) == "notifications/cancelled":
 		out, changed, err = message.ReplaceCancelled(out, x.data, seal)
 	default:

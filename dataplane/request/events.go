@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -43,7 +44,7 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 		}
 		answered = answered || h.inspect(x, a.Status)
 		resumable = resumable || message.HasID(x.ans)
-		if !x.isMCP() {
+		if !x.isMCP() || x.dressed() && x.stray(x.answersMe) {
 			continue
 		}
 		if err := h.pass(x); err != nil {
@@ -64,7 +65,14 @@ func (x *exchange) isMCP() bool {
 	if x.data, ok = message.Data(x.data[:0], x.ans); !ok || len(x.data) == 0 {
 		return message.Bare(x.ans)
 	}
-	return message.MayBeMessage(x.data) || x.data[0] == '['
+	return message.MayBeMessage(x.data) && !hollow(x.data) || x.data[0] == '['
+}
+
+// hollow reports whether data is an empty object. It is what event stores make of the event that opens a stream, which has no message, when they
+// bring it again; some clients end the session over it.
+func hollow(data []byte) bool {
+	data = bytes.TrimSpace(data)
+	return len(data) > 1 && data[0] == '{' && len(bytes.TrimSpace(data[1:])) == 1
 }
 
 // next reads the next event into x.ans.
@@ -96,7 +104,7 @@ func (h *Handler) pass(x *exchange) error {
 		}
 		defer func() {
 			h.giveBack(x, n)
-			x.ans, x.data = keep(x.ans), keep(x.data)
+			x.ans, x.data, x.worn = keep(x.ans), keep(x.data), keep(x.worn)
 		}()
 	}
 	if err := x.reply.Event(x.ans); err != nil {

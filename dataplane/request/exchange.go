@@ -44,6 +44,8 @@ type Inbound struct {
 	Body io.Reader
 	// Length of the body, -1 when unknown.
 	Length int64
+	// Forwarded says that another data plane handed the request on; it isn't handed on again.
+	Forwarded bool
 }
 
 // exchange is what one request carries through the stages. One goroutine owns it; it is pooled.
@@ -70,6 +72,8 @@ type exchange struct {
 	alone     bool                // the call gets a session of its own
 	limits    []*table.Limit      // those the call counts against
 	permit    policy.Permit
+	prepaid   []*table.Limit // that were charged before it was known whom the call is for
+	early     policy.Permit  // of those
 	ask       credential.Ask // for the credential of the server; zero: it wants none
 
 	body  []byte           // as received
@@ -114,6 +118,7 @@ func (x *exchange) aim() {
 	x.rec.Server = x.server.Name
 	x.rec.UpstreamAddr, x.rec.UpstreamPort, x.rec.UpstreamOrigin = t.Hostname, t.Port, t.Origin
 	x.call.Server, x.call.Settings, x.call.Method = x.server, x.table.Settings(), x.in.Method
+	x.call.Principal = x.principal.ID
 }
 
 // done notes a call's outcome as MCP sees it and the moment its answer was complete.

@@ -9,6 +9,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
 	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -24,6 +25,9 @@ func (h *Handler) permit(x *exchange) error {
 		return nil
 	}
 	x.limits = x.table.AppendLimits(x.limits[:0], x.principal, x.server, x.rec.Tool)
+	if len(x.prepaid) > 0 {
+		x.limits = slices.DeleteFunc(x.limits, func(l *table.Limit) bool { return slices.Contains(x.prepaid, l) })
+	}
 	if len(x.limits) == 0 {
 		return nil
 	}
@@ -150,7 +154,7 @@ func (h *Handler) bind(x *exchange) error {
 	}
 	x.rec.Credential.Start = time.Now()
 	x.ask = credential.Ask{Table: x.table, Server: x.server, Principal: x.principal, Header: x.in.Header, Subject: x.admission.Token,
-		Expires: x.admission.Expires, Single: true, Holds: func(v string) bool { return h.cfg.Gate.Holds(x.table, v) }}
+		Expires: x.admission.Expires, Single: !x.several, Holds: func(v string) bool { return h.cfg.Gate.Holds(x.table, v) }}
 	bound, err := h.cfg.Credentials.Resolve(x.ctx, &x.ask)
 	x.rec.Credential.End = time.Now()
 	x.reply.Resolution, x.reply.Token = bound.Resolution, bound.Shown

@@ -16,6 +16,9 @@ import (
 // mostSessions is how many upstream sessions one of several servers holds; further servers get one for each call.
 const mostSessions = 32
 
+// mostOfClient bounds what a client says of itself where each server is told all of it, in bytes.
+const mostOfClient = 64 << 10
+
 func (h *Handler) legs(x *exchange, members []route.Member) []*leg {
 	legs := make([]*leg, len(members))
 	for i := range members {
@@ -36,6 +39,9 @@ func membersOf(legs []*leg) []route.Member {
 // that is down now is used later, each time by a session of its own.
 func (h *Handler) greet(x *exchange) error {
 	capabilities, client := message.ClientOf(x.body, &x.env)
+	if len(capabilities)+len(client) > mostOfClient {
+		capabilities, client = session.Short(capabilities, client)
+	}
 	members := x.scope.Members()
 	legs := h.legs(x, members[:min(len(members), mostSessions)])
 	hellos := make([]message.Hello, len(legs))
@@ -43,8 +49,11 @@ func (h *Handler) greet(x *exchange) error {
 	outs := h.each(x, legs, func(ctx context.Context, l *leg) (err error) {
 		l.call.Revision = x.rec.Revision
 		hellos[index[l]], err = l.open(ctx, capabilities, client)
-		if err == nil && l.call.Session != "" {
-			err = session.CheckUpstream(l.member.Server.Name, l.call.Session)
+		if err != nil {
+			return err
+		}
+		if err = session.CheckUpstream(l.member.Server.Name, l.call.Session); err != nil {
+			l.close(ctx) // it can't be kept
 		}
 		return err
 	})
@@ -52,7 +61,7 @@ func (h *Handler) greet(x *exchange) error {
 		h.closeAll(x, legs)
 		return err
 	}
-	g := gather.Greeting{Revision: x.answered(), Agent: h.cfg.Agent, ToolsOnly: x.toolsOnly(legs),
+	g := gather.Greeting{Revision: x.answered(), Agent: h.cfg.Agent, ToolsOnly: x.toolsOnly(legs), Incomplete: len(members) > len(legs),
 		Parts: parts(legs, hellos, outs), Outcomes: outs}
 	x.ans = gather.AppendInitialize(x.ans[:0], x.id(), g)
 	x.done("ok")
@@ -141,7 +150,7 @@ func (h *Handler) discover(x *exchange) error {
 	index := indexOf(legs)
 	outs := h.each(x, legs, func(ctx context.Context, l *leg) error {
 		l.call.MCPMethod, l.call.Repeatable = x.rec.Method, true
-		data, _, err := l.answer(ctx, x.body)
+		data, _, err := l.answer(ctx, x.carried(l))
 		if err != nil {
 			return err
 		}

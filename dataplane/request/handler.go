@@ -57,6 +57,8 @@ type Config struct {
 	HeldBytes int64
 	// KeepAlive is how long an event stream may be quiet before a comment goes out to its caller; 0 means 15 s, negative means never.
 	KeepAlive time.Duration
+	// Forward hands a request to the data plane at an address, which holds its upstream session, and brings the answer; nil: nobody does.
+	Forward func(ctx context.Context, owner string, in *Inbound, sink reply.Sink) error
 	// Log receives defects of the gateway itself. Required.
 	Log *slog.Logger
 }
@@ -69,6 +71,7 @@ type Handler struct {
 	watch   lasting // open long-lived streams
 	lore    *catalogue.Catalogue
 	told    told
+	apart   apartCalls
 	held    atomic.Int64 // bytes, see hold
 
 	draining context.Context // ends when long-lived streams should end
@@ -143,6 +146,7 @@ func (h *Handler) begin(x *exchange, in *Inbound, sink reply.Sink) {
 func (h *Handler) finish(x *exchange) {
 	x.reply.Close()
 	x.permit.Release()
+	x.early.Release()
 	h.cfg.Telemetry.Finish(&x.rec)
 	h.giveBack(x, x.held)
 	x.reset()

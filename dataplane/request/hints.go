@@ -57,6 +57,9 @@ func (h *Handler) repeatable(x *exchange, m *route.Member) {
 
 // hideDrifted finds the tools of the one server of the endpoint that its config hides since they have changed.
 func (h *Handler) hideDrifted(x *exchange) error {
+	if yes(x.in.Header["X-Hopgate-Unshaped"]) && !x.unshaped() {
+		return x.denied("tools as the server has them are for callers with the role debug whose grants open all of the server", "use the master key")
+	}
 	if x.server.Shape == nil || !x.server.Shape.HideDrifted {
 		return nil
 	}

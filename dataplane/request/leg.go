@@ -32,6 +32,9 @@ type leg struct {
 
 	live bool // the caller's session holds one of this server
 	own  bool // call.Session is one of this leg alone
+
+	walks  bool // it walks lists for the catalogue
+	silent bool // the last exchange ended before an answer began, and that speaks against the server
 }
 
 // newLeg prepares a call to a member on behalf of x. finishLeg tells what came of it.
@@ -42,11 +45,11 @@ func (h *Handler) newLeg(x *exchange, m *route.Member) *leg {
 	if t := m.Server.Target; t != nil {
 		l.rec.UpstreamAddr, l.rec.UpstreamPort, l.rec.UpstreamOrigin = t.Hostname, t.Port, t.Origin
 	}
-	l.call = hop.Call{Server: m.Server, Settings: x.table.Settings(), Method: http.MethodPost, Revision: x.call.Revision,
+	l.call = hop.Call{Server: m.Server, Settings: x.table.Settings(), Principal: x.principal.ID, Method: http.MethodPost, Revision: x.call.Revision,
 		Traceparent: string(telemetry.AppendTraceparent(nil, &l.rec.IDs, l.rec.Sampled)), Tracestate: x.rec.State}
 	t := x.table
 	l.ask = credential.Ask{Table: t, Server: m.Server, Principal: x.principal, Header: x.in.Header, Subject: x.admission.Token,
-		Expires: x.admission.Expires, Holds: func(v string) bool { return h.cfg.Gate.Holds(t, v) }}
+		Expires: x.admission.Expires, Single: !x.several, Holds: func(v string) bool { return h.cfg.Gate.Holds(t, v) }}
 	if u, ok := upstreamOf(&x.many, m.Server.Name); ok && x.era == message.Legacy {
 		l.live = true
 		l.call.Session, l.call.Instance, l.call.Revision = u.ID, u.Instance, u.Revision
@@ -103,6 +106,7 @@ func noEndpoint(s *table.Server, region string) error {
 func (l *leg) answer(ctx context.Context, body []byte) (data []byte, sessionID string, err error) {
 	l.call.Body = body
 	a, err := l.h.cfg.Hop.Send(ctx, &l.call, &l.rec)
+	l.silent = err != nil && 2*l.rec.Upstream.End.Sub(l.rec.Upstream.Start) >= l.member.Server.Timeouts.List // as hop.Hop judges
 	if err != nil {
 		return nil, "", err
 	}
@@ -112,9 +116,12 @@ func (l *leg) answer(ctx context.Context, body []byte) (data []byte, sessionID s
 		r := a.Refused(nil, name, l.call.Session != "")
 		l.disbelieved(a.Status)
 		l.h.cfg.Hop.Learn(l.member.Server, l.rec.Method, a.Status, r.Body, l.now)
+		if a.Status == http.StatusNotFound && l.era == message.Modern && r.Body != nil {
+			return r.Body, "", nil // 2026-07-28: so comes the error for an unknown method
+		}
 		return nil, "", r.Fault
 	}
-	data, err = l.read(&a)
+	data, err = l.read(ctx, &a)
 	if err != nil {
 		return nil, "", nameFault(err, name)
 	}
@@ -130,16 +137,23 @@ func (l *leg) disbelieved(status int) {
 
 // read takes the answer out of a JSON body or an event stream. What else is on the stream is for nobody: a list or handshake of ours was
 // asked for.
-func (l *leg) read(a *hop.Answer) ([]byte, error) {
+func (l *leg) read(ctx context.Context, a *hop.Answer) (data []byte, err error) {
 	limit := l.call.Settings.Event
 	switch a.Type {
 	case transport.JSON:
-		data, err := a.ReadAll(nil, limit)
+		if l.walks {
+			data, err = l.page(ctx, a)
+		} else {
+			data, err = a.ReadAll(nil, limit)
+		}
 		if err == nil && !message.IsResponse(data) {
 			return nil, a.NotMCP(l.member.Server.Name, data)
 		}
 		return data, err
 	case transport.SSE:
+		if l.walks {
+			return l.page(ctx, a)
+		}
 		return firstResponse(a, l.member.Server.Name, limit)
 	}
 	body, _ := a.ReadAll(nil, small) //nolint:errcheck // half a page tells as much
@@ -166,7 +180,7 @@ func firstResponse(a *hop.Answer, server string, limit int64) ([]byte, error) {
 
 // send delivers a notification or an answer; whatever 2xx comes back will do.
 func (l *leg) send(ctx context.Context, body []byte) error {
-	l.call.Body = body
+	l.call.Body, l.silent = body, false
 	a, err := l.h.cfg.Hop.Send(ctx, &l.call, &l.rec)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package request
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"hash/maphash"
 	"iter"
 	"net/http"
@@ -28,6 +30,9 @@ func (h *Handler) list(x *exchange, kind catalogue.Kind) error {
 	parts, outcomes := h.lists(x, members, kind)
 	if err := x.ctx.Err(); err != nil {
 		return clientGone(x, err)
+	}
+	if err := x.broken(outcomes); err != nil {
+		return err
 	}
 	page := gather.Page{Scope: &x.scope, Kind: kind, Parts: parts, After: after, Most: x.table.Settings().Page, Modern: x.era == message.Modern,
 		Now: x.now, Outcomes: outcomes}
@@ -105,7 +110,7 @@ func (h *Handler) lists(x *exchange, members []route.Member, kind catalogue.Kind
 // listOf brings one member's list, and tells of the leg.
 func (h *Handler) listOf(ctx context.Context, x *exchange, m *route.Member, kind catalogue.Kind) (*catalogue.List, error) {
 	l := h.newLeg(x, m)
-	l.rec.Method = kind.Method()
+	l.rec.Method, l.walks = kind.Method(), true
 	l.ask.Header = x.in.Header.Clone() // the walk may outlive the request
 	capabilities, client := x.client()
 	src := &source{seed: *l, leg: l, capabilities: bytes.Clone(capabilities), client: bytes.Clone(client)}
@@ -123,12 +128,32 @@ func (h *Handler) listOf(ctx context.Context, x *exchange, m *route.Member, kind
 
 // listKey tells whose list a member's is, for the caller's capabilities. ok is false when it is this caller's alone, and not worth keeping.
 func (x *exchange) listKey(m *route.Member, kind catalogue.Kind) (catalogue.Key, bool) {
-	key := catalogue.Key{Server: m.Server.Hash, Kind: kind, Era: x.era, Capabilities: x.capabilities()}
+	key := catalogue.Key{Server: m.Server.Hash, Kind: kind, Era: x.era}
+	capabilities, _ := x.client()
+	key.Capabilities = digest(capabilities)
+	upstream, live := upstreamOf(&x.many, m.Server.Name)
+	switch {
+	case x.era == message.Modern:
+	case live:
+		key.Revision = upstream.Revision
+	case message.Known(x.call.Revision):
+		key.Revision = x.call.Revision
+	default:
+		key.Revision = message.Rev20251125 // as leg.open offers
+	}
+	if live && m.Server.NeedsSession {
+		key.Scope = x.principal.ID
+		return key, false // what it lists may depend on what was done in this session
+	}
 	if shared(m.Server) {
 		return key, true
 	}
 	key.Scope = x.principal.ID
-	return key, len(m.Server.ClientHeaders)+len(m.Server.ForwardHeaders) == 0
+	if m.Server.Auth.Flow == "token_exchange" { // one person's tokens may open different things
+		sum := sha256.Sum256([]byte(x.admission.Token))
+		key.Scope += " " + string(sum[:])
+	}
+	return key, len(m.Server.ClientHeaders)+len(m.Server.ForwardHeaders) == 0 && m.Server.Auth.Type != "passthrough"
 }
 
 // shared reports whether a server sees the same credential whoever calls.
@@ -141,25 +166,24 @@ func shared(s *table.Server) bool {
 
 var capabilitySeed = maphash.MakeSeed()
 
-// capabilities is a digest of what the caller's client can do: servers list by it.
-func (x *exchange) capabilities() uint64 {
-	raw, _ := x.client()
-	return maphash.Bytes(capabilitySeed, raw)
-}
+// digest is of what a client can do: servers list by it.
+func digest(capabilities []byte) uint64 { return maphash.Bytes(capabilitySeed, capabilities) }
 
-// client is what the caller's client says of itself, as raw JSON: in its session, or on each request.
+// client is what the caller's client says of itself, as raw JSON: in its session, or on each request. It is short in both: each leg has a copy, and
+// it stays in memory with lists that are kept.
 func (x *exchange) client() (capabilities, info []byte) {
 	if x.era == message.Modern || x.rec.Method == "initialize" {
-		return message.ClientOf(x.body, &x.env)
+		return session.Short(message.ClientOf(x.body, &x.env))
 	}
 	return x.many.Capabilities, x.many.ClientInfo
 }
 
-// names lists what a member has of a kind, for names that were cut.
-func (h *Handler) names(x *exchange, kind catalogue.Kind) func(m *route.Member) iter.Seq[string] {
+// names lists what a member has of a kind, for names that were cut. When that fails nobody knows what is meant, and failed says why.
+func (h *Handler) names(x *exchange, kind catalogue.Kind, failed *error) func(m *route.Member) iter.Seq[string] {
 	return func(m *route.Member) iter.Seq[string] {
 		list, err := h.listOf(x.ctx, x, m, kind)
 		if err != nil {
+			*failed = err
 			return func(func(string) bool) {}
 		}
 		return list.Names()
@@ -177,8 +201,21 @@ type source struct {
 	rec telemetry.Record // as of the last exchange; guarded by mu
 }
 
-// Page fetches one page.
+// Page fetches one page. Where the server has lost the caller's session the list is had in one of its own, unless that server keeps state in
+// sessions: others may be waiting for it.
 func (s *source) Page(ctx context.Context, kind catalogue.Kind, cursor string) ([]byte, error) {
+	data, err := s.page(ctx, kind, cursor)
+	if l := s.leg; l.live && !l.own && lost(err) && !l.member.Server.NeedsSession {
+		l.live, l.call.Instance, s.ready = false, 0, false
+		data, err = s.page(ctx, kind, cursor)
+	}
+	if err != nil {
+		return nil, s.leg.late(err)
+	}
+	return data, nil
+}
+
+func (s *source) page(ctx context.Context, kind catalogue.Kind, cursor string) ([]byte, error) {
 	if !s.ready {
 		if err := s.begin(ctx); err != nil {
 			return nil, err
@@ -190,7 +227,8 @@ func (s *source) Page(ctx context.Context, kind catalogue.Kind, cursor string) (
 	if l.era == message.Modern {
 		l.call.MCPMethod = kind.Method()
 	}
-	body := message.AppendAsk(nil, message.Ask{ID: "hopgate-list", Method: kind.Method(), Cursor: cursor, Revision: l.call.Revision,
+	// No other request has this id in the session, which may be the caller's own.
+	body := message.AppendAsk(nil, message.Ask{ID: "hopgate-" + rand.Text(), Method: kind.Method(), Cursor: cursor, Revision: l.call.Revision,
 		Capabilities: s.capabilities, ClientInfo: s.client, Traceparent: l.call.Traceparent})
 	data, _, err := l.answer(ctx, body)
 	s.note()

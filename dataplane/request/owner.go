@@ -1,6 +1,7 @@
 package request
 
 import (
+	"iter"
 	"net/http"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
@@ -12,8 +13,12 @@ import (
 
 // owned carries a request that is about one of several servers to that one. From here on it is an ordinary call to it.
 func (h *Handler) owned(x *exchange) error {
+	came := h.original(x)
 	m, err := h.owner(x)
 	if err != nil {
+		return err
+	}
+	if done, err := h.handOverOwned(x, &m, came); done {
 		return err
 	}
 	if err := h.direct(x, &m); err != nil {
@@ -28,10 +33,9 @@ func (h *Handler) owner(x *exchange) (m route.Member, err error) {
 	case "tools/call":
 		return h.ownerOfTool(x)
 	case "prompts/get":
-		shown := x.env.NameString(x.body)
-		m, name, ok := x.scope.Prompt(shown, h.names(x, catalogue.Prompts))
-		if !ok {
-			return m, unknownName("prompt", shown)
+		m, name, err := h.ownerOfPrompt(x, x.env.NameString(x.body))
+		if err != nil {
+			return m, err
 		}
 		return m, x.rewrite(message.Rename(x.spare(), x.body, &x.env, name), name)
 	case "completion/complete":
@@ -46,8 +50,11 @@ func (h *Handler) owner(x *exchange) (m route.Member, err error) {
 
 func (h *Handler) ownerOfTool(x *exchange) (m route.Member, err error) {
 	shown := x.env.NameString(x.body)
-	m, tool, ok := x.scope.Tool(shown, h.names(x, catalogue.Tools))
-	if !ok {
+	m, tool, ok := x.scope.Tool(shown, h.paidNames(x, catalogue.Tools, &err))
+	switch {
+	case err != nil:
+		return m, err
+	case !ok:
 		return m, unknownName("tool", shown)
 	}
 	if tool == shown {
@@ -56,12 +63,20 @@ func (h *Handler) ownerOfTool(x *exchange) (m route.Member, err error) {
 	return m, x.rewrite(message.Rename(x.spare(), x.body, &x.env, tool), tool)
 }
 
+func (h *Handler) ownerOfPrompt(x *exchange, shown string) (m route.Member, prompt string, err error) {
+	m, prompt, ok := x.scope.Prompt(shown, h.paidNames(x, catalogue.Prompts, &err))
+	if err == nil && !ok {
+		err = unknownName("prompt", shown)
+	}
+	return m, prompt, err
+}
+
 // ownerOfRef finds whose prompt or resource template is being completed.
 func (h *Handler) ownerOfRef(x *exchange) (m route.Member, err error) {
 	if shown := x.env.RefNameString(x.body); shown != "" {
-		m, name, ok := x.scope.Prompt(shown, h.names(x, catalogue.Prompts))
-		if !ok {
-			return m, unknownName("prompt", shown)
+		m, name, err := h.ownerOfPrompt(x, shown)
+		if err != nil {
+			return m, err
 		}
 		return m, x.rewrite(message.ReplaceRef(x.spare(), x.body, &x.env, name), "")
 	}
@@ -70,6 +85,33 @@ func (h *Handler) ownerOfRef(x *exchange) (m route.Member, err error) {
 		return m, x.unknownResource()
 	}
 	return m, x.rewrite(message.ReplaceRef(x.spare(), x.body, &x.env, uri), "")
+}
+
+// paidNames is names that count against the caller's limits before a list is read: whose the request is, and what else it counts against, is
+// known only behind that.
+func (h *Handler) paidNames(x *exchange, kind catalogue.Kind, failed *error) func(m *route.Member) iter.Seq[string] {
+	names := h.names(x, kind, failed)
+	return func(m *route.Member) iter.Seq[string] {
+		if *failed == nil {
+			*failed = h.prepay(x)
+		}
+		if *failed != nil {
+			return func(func(string) bool) {}
+		}
+		return names(m)
+	}
+}
+
+// prepay charges the limits that hold whomever a request is for, once.
+func (h *Handler) prepay(x *exchange) (err error) {
+	if len(x.prepaid) > 0 {
+		return nil
+	}
+	limits := x.table.AppendLimits(nil, x.principal, nil, "")
+	if x.early, err = h.cfg.Limits.Acquire(limits); err == nil {
+		x.prepaid = limits
+	}
+	return err
 }
 
 // direct makes the request one to a member.
@@ -86,14 +128,10 @@ func (h *Handler) direct(x *exchange, m *route.Member) error {
 	switch {
 	case live:
 		x.call.Session, x.call.Instance, x.call.Revision = u.ID, u.Instance, u.Revision
-	case m.Server.NeedsSession && x.rec.Session != "":
-		return &fault.Error{Hop: fault.Client, Phase: fault.Session, Kind: fault.NotFound, Status: http.StatusNotFound, Code: fault.CodeSession,
-			Server:  m.Server.Name,
-			Message: "Session not found: it began without the server " + m.Server.Name + ", which keeps state in sessions",
-			Hint:    "initialize again"}
+	case x.rec.Session != "" && (m.Server.NeedsSession || x.rec.Method == "resources/subscribe"):
+		return without(m.Server.Name)
 	default:
-		x.alone, x.call.Revision = true, ""
-		x.call.Capabilities, x.call.ClientInfo = x.many.Capabilities, x.many.ClientInfo
+		x.apart()
 	}
 	return nil
 }

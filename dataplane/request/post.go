@@ -1,6 +1,7 @@
 package request
 
 import (
+	"net/http"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ func (h *Handler) post(x *exchange) error {
 		return err
 	}
 	if err := x.openSession(); err != nil {
+		return err
+	}
+	if done, err := h.handOver(x); done {
 		return err
 	}
 	if err := h.reshape(x); err != nil {
@@ -60,8 +64,15 @@ func (h *Handler) forward(x *exchange) error {
 // exchange sends the call and relays its answer.
 func (h *Handler) exchange(x *exchange) error {
 	a, err := h.cfg.Hop.Send(x.ctx, &x.call, &x.rec)
+	if err != nil && lost(err) && x.lost(http.StatusNotFound) { // the instance isn't one of the server any more
+		return h.anew(x)
+	}
 	if err != nil {
 		return err
+	}
+	if x.lost(a.Status) {
+		a.Close() // it counts until then
+		return h.anew(x)
 	}
 	defer a.Close()
 	return h.relay(x, &a)
@@ -76,6 +87,7 @@ func (h *Handler) oneShot(x *exchange) error {
 		return err
 	}
 	defer h.cfg.Hop.Goodbye(x.ctx, &x.call)
+	defer h.apart.add(x)()
 	if err := h.exchange(x); err != nil {
 		h.refuse(x, err)
 	}
@@ -182,9 +194,9 @@ func (x *exchange) sealSession(upstream string) error {
 	return nil
 }
 
-// named puts the server into a fault.
+// named puts the server into a fault, if the request is about one.
 func (x *exchange) named(err error) error {
-	if f := fault.As(err); f != nil && f.Server == "" {
+	if f := fault.As(err); f != nil && f.Server == "" && x.server != nil {
 		f.Server = x.server.Name
 	}
 	return err

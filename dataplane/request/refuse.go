@@ -65,6 +65,13 @@ func (h *Handler) recovered(x *exchange) {
 	x.reply.Fault(x.rec.Fault, x.id())
 }
 
+// Panicked is the fault of work that was done for a request outside of Serve, and told to the log; p is what was recovered.
+func (h *Handler) Panicked(p any, path string) *fault.Error {
+	h.cfg.Log.Error("a request made the gateway panic", "panic", p, "path", path, "stack", string(debug.Stack()))
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Request, Kind: fault.Internal,
+		Message: "the gateway failed to answer", Hint: "this is a defect of the gateway: report it with the trace id"}
+}
+
 func defect(x *exchange, err error) *fault.Error {
 	return &fault.Error{Hop: fault.Gateway, Phase: fault.Request, Kind: fault.Internal, Server: x.rec.Server,
 		Message: "the gateway failed to answer", Hint: "this is a defect of the gateway: report it with the trace id", Err: err}

@@ -163,7 +163,7 @@ func (h *Handler) passOn(x *exchange, a *hop.Answer) error {
 	if v := a.Header.Get("Retry-After"); isDelay(v) {
 		head["Retry-After"] = []string{v}
 	}
-	if len(r.Body) == 0 {
+	if r.Body = x.own(r.Body); len(r.Body) == 0 {
 		return r.Fault
 	}
 	x.rec.Fault = r.Fault

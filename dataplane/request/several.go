@@ -34,27 +34,38 @@ func (h *Handler) postSeveral(x *exchange) error {
 	case message.Response:
 		return h.answerAsked(x)
 	case message.Notification:
+		if done, err := h.handOverMany(x); done {
+			return err
+		}
 		return h.tell(x)
 	}
 	return h.askSeveral(x)
 }
 
 func (h *Handler) askSeveral(x *exchange) error {
+	if !x.has() {
+		return unknownMethod(x)
+	}
 	switch x.rec.Method {
 	case "ping":
 		return x.pong()
 	case "tools/call", "prompts/get", "resources/read", "resources/subscribe", "resources/unsubscribe", "completion/complete":
 		return h.owned(x)
 	case "subscriptions/listen":
-		if x.era == message.Modern {
-			return h.subscribeSeveral(x)
-		}
-		return unknownMethod(x)
+		return h.subscribeSeveral(x)
 	}
+	if x.rec.Method == "logging/setLevel" {
+		if done, err := h.handOverMany(x); done {
+			return err
+		}
+	}
+	h.dropAbsent(x)
 	if err := h.permit(x); err != nil {
 		return err
 	}
-	h.adopt(x)
+	if err := h.spread(x); err != nil {
+		return err
+	}
 	switch x.rec.Method {
 	case "initialize":
 		return h.greet(x)
@@ -86,6 +97,29 @@ func (x *exchange) openMany() (err error) {
 		x.rec.Revision = x.many.Revision
 	}
 	return err
+}
+
+// has reports whether the method is one of the caller's era.
+func (x *exchange) has() bool {
+	switch x.rec.Method {
+	case "initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
+		return x.era == message.Legacy
+	case "server/discover", "subscriptions/listen":
+		return x.era == message.Modern
+	}
+	return true
+}
+
+// spread takes the caller's trace context in, and looks at what of it is about to leave for several servers.
+func (h *Handler) spread(x *exchange) error {
+	h.adopt(x)
+	x.call.Tracestate = x.rec.State
+	return h.leaks(x)
+}
+
+// carried is the caller's message with the trace context of a leg.
+func (x *exchange) carried(l *leg) []byte {
+	return message.Splice(nil, x.body, &x.env, l.call.Traceparent, l.call.Tracestate)
 }
 
 // pong answers a ping: the endpoint lives, whatever its servers do.

@@ -87,7 +87,7 @@ func TestServersAskThroughTheAggregate(t *testing.T) {
 	id := a.join(t, "/mcp")
 	stream := c.open(t, "GET", "/mcp", "", "Mcp-Session-Id", id, "Accept", "text/event-stream")
 	defer stream.Body.Close()
-	if stream.StatusCode != 200 {
+	if stream.StatusCode != http.StatusOK {
 		t.Fatal(stream.Status)
 	}
 	call := b.open(t, "POST", "/mcp", `{"jsonrpc":"2.0","id":"c1","method":"tools/call","params":{"name":"keeper-ask","arguments":{}}}`,

@@ -20,6 +20,12 @@ func (h *Handler) listen(x *exchange) error {
 	if err := x.headersOnly(); err != nil {
 		return err
 	}
+	if _, elsewhere := h.cfg.Hop.OwnerOf(x.server, x.call.Session); elsewhere {
+		return h.stay(x, func(context.Context) error {
+			_, err := h.handOver(x)
+			return err
+		})
+	}
 	if x.call.Session != "" { // an event id opens nothing by itself: it belongs to a session, which is the caller's own
 		x.call.LastEventID = x.in.Header.Get("Last-Event-Id")
 	}
@@ -100,7 +106,7 @@ func (h *Handler) relayLasting(x *exchange, a *hop.Answer) error {
 		case err != nil:
 			return x.cut(err, true)
 		}
-		if err := x.sieveEvent(); err != nil {
+		if err := x.tailorLasting(); err != nil {
 			return x.cut(err, true)
 		}
 		answered = answered || h.inspect(x, a.Status)
@@ -116,7 +122,7 @@ func (h *Handler) relayLasting(x *exchange, a *hop.Answer) error {
 // shed lets go of what a stream doesn't need while it waits, which may be for hours. What stays is the caller's message, if there was one, and
 // room for small events.
 func (x *exchange) shed() {
-	x.out, x.ans, x.data = scant(x.out), scant(x.ans), scant(x.data)
+	x.out, x.ans, x.data, x.worn, x.other = scant(x.out), scant(x.ans), scant(x.data), scant(x.worn), scant(x.other)
 	if len(x.body) == 0 {
 		x.body = scant(x.body)
 	}
@@ -161,6 +167,9 @@ func (x *exchange) closed() {
 // end closes a session (DELETE).
 func (h *Handler) end(x *exchange) error {
 	if err := x.headersOnly(); err != nil {
+		return err
+	}
+	if done, err := h.handOver(x); done {
 		return err
 	}
 	h.trace(x)

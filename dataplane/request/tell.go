@@ -16,10 +16,17 @@ import (
 func (h *Handler) tell(x *exchange) error {
 	switch x.rec.Method {
 	case "notifications/initialized", "notifications/cancelled", "notifications/roots/list_changed":
-		h.adopt(x)
-		h.toSessions(x, func(ctx context.Context, l *leg) error { return l.send(ctx, x.body) })
+		if err := h.spread(x); err != nil {
+			return err
+		}
+		if h.cancelApart(x) {
+			break // ids are unique within the caller's session, so it means nothing to the others
+		}
+		h.toSessions(x, func(ctx context.Context, l *leg) error { return l.send(ctx, x.carried(l)) })
 	case "notifications/progress":
-		h.adopt(x)
+		if err := h.spread(x); err != nil {
+			return err
+		}
 		h.tellAsker(x)
 	}
 	return x.accepted()
@@ -46,10 +53,11 @@ func (h *Handler) toSessions(x *exchange, do func(ctx context.Context, l *leg) e
 	return h.each(x, legs, do)
 }
 
-// setLevel sets the level of logging wherever there is one to set. It fails when it failed everywhere.
+// setLevel sets the level of logging wherever there is one to set. It fails when it failed everywhere, or when a session has been lost: the
+// client is to begin anew, not to go on with half of its servers.
 func (h *Handler) setLevel(x *exchange) error {
 	outs := h.toSessions(x, func(ctx context.Context, l *leg) error {
-		data, _, err := l.answer(ctx, x.body)
+		data, _, err := l.answer(ctx, x.carried(l))
 		if err == nil && message.IsError(data) {
 			return notTaken(l.member.Server.Name)
 		}
@@ -57,6 +65,9 @@ func (h *Handler) setLevel(x *exchange) error {
 	})
 	ok := len(outs) == 0
 	for i := range outs {
+		if outs[i].Err != nil && lost(outs[i].Err) {
+			return outs[i].Err
+		}
 		ok = ok || outs[i].Status == gather.OK
 	}
 	if !ok {
@@ -73,12 +84,21 @@ func notTaken(server string) error {
 		Code: fault.CodeMethodNotFound, Message: "the server " + server + " doesn't take a level of logging"}
 }
 
+// unasked is the refusal of an answer: nobody asked under that id, and the session is what it was.
+func unasked(err error) error {
+	if f := fault.As(err); f != nil && f.Kind == fault.Malformed {
+		f.Status, f.Code, f.Message = http.StatusBadRequest, fault.CodeInvalidRequest, "the answer's id isn't that of a request which this endpoint has sent"
+		f.Phase, f.Hint = fault.Request, "answer with the id as it came, byte for byte"
+	}
+	return err
+}
+
 // answerAsked takes the caller's answer to a server's request to that server: whom it is for is sealed in its id.
 func (h *Handler) answerAsked(x *exchange) error {
 	id := message.IDString(x.body, &x.env)
 	asked, err := session.OpenAsked(x.table.Ring("session"), id, x.principal.ID, x.door.Canonical(), x.now)
 	if err != nil {
-		return err
+		return unasked(err)
 	}
 	m, ok := x.scope.Member(asked.Server)
 	if !ok {
@@ -90,6 +110,9 @@ func (h *Handler) answerAsked(x *exchange) error {
 	}
 	x.alone = false
 	x.call.Session, x.call.Instance, x.call.Revision = asked.Session, asked.Instance, asked.Revision
+	if done, err := h.handOver(x); done {
+		return err
+	}
 	out, ok := message.ReplaceID(x.spare(), x.body, asked.ID)
 	if !ok {
 		return malformed("the answer's id can't be read", nil)
@@ -105,7 +128,18 @@ func (h *Handler) endSeveral(x *exchange) error {
 	if err := x.headersOnly(); err != nil {
 		return err
 	}
-	h.adopt(x)
+	if x.era == message.Modern {
+		return x.wrongMethod(http.MethodPost)
+	}
+	if x.rec.Session == "" {
+		return noSession("there is nothing to end")
+	}
+	if done, err := h.handOverMany(x); done {
+		return err
+	}
+	if err := h.spread(x); err != nil {
+		return err
+	}
 	h.toSessions(x, func(ctx context.Context, l *leg) error {
 		l.own = l.call.Session != ""
 		l.close(ctx)

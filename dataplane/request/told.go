@@ -3,6 +3,7 @@ package request
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/message"
@@ -12,12 +13,22 @@ import (
 // told remembers of which changes each server has said that it tells. It hangs on the config a server was compiled from. The zero value is
 // ready; safe for concurrent use.
 type told struct {
-	flags sync.Map // confset.Hash → uint8
+	flags sync.Map // confset.Hash → said
 	n     atomic.Int64
 }
 
-// mostTold bounds what is remembered; then all of it is forgotten, and learnt again.
-const mostTold = 10_000
+const (
+	// mostTold bounds what is remembered; then all of it is forgotten, and learnt again.
+	mostTold = 10_000
+	// muteFor is how long a server is believed to have no stream on which it tells changes.
+	muteFor = 10 * time.Minute
+)
+
+// said is what a server has said.
+type said struct {
+	flags uint8
+	until time.Time // of one that is mute
+}
 
 const (
 	toldAny  uint8 = 1 << iota
@@ -35,12 +46,24 @@ func (t *told) note(s *table.Server, hello *message.Hello) {
 			flags |= flag
 		}
 	}
-	if v, ok := t.flags.Load(s.Hash); ok {
-		if old, _ := v.(uint8); old&toldMute != 0 {
-			return
-		}
+	if old, ok := t.load(s); ok && old&toldMute != 0 {
+		return
 	}
-	if old, loaded := t.flags.Swap(s.Hash, flags); loaded && old == flags {
+	t.set(s, said{flags: flags})
+}
+
+// load returns what is known of a server.
+func (t *told) load(s *table.Server) (flags uint8, ok bool) {
+	v, ok := t.flags.Load(s.Hash)
+	if !ok {
+		return 0, false
+	}
+	of, _ := v.(said)
+	return of.flags, of.until.IsZero() || time.Now().Before(of.until)
+}
+
+func (t *told) set(s *table.Server, of said) {
+	if _, loaded := t.flags.Swap(s.Hash, of); loaded {
 		return
 	}
 	if t.n.Add(1) > mostTold {
@@ -49,16 +72,17 @@ func (t *told) note(s *table.Server, hello *message.Hello) {
 	}
 }
 
-// mute notes that a server has no stream on which it could tell changes.
-func (t *told) mute(s *table.Server) { t.flags.Store(s.Hash, toldAny|toldMute) }
+// mute notes that a server has no stream on which it could tell changes. It may get one: that is believed for a while only.
+func (t *told) mute(s *table.Server) {
+	t.set(s, said{flags: toldAny | toldMute, until: time.Now().Add(muteFor)})
+}
 
 // tells reports whether a server tells of changes of a kind. One that nobody has heard of may.
 func (t *told) tells(s *table.Server, kind catalogue.Kind) bool {
-	v, ok := t.flags.Load(s.Hash)
+	flags, ok := t.load(s)
 	if !ok {
 		return true
 	}
-	flags, _ := v.(uint8)
 	if flags&toldMute != 0 {
 		return false
 	}

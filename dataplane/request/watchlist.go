@@ -69,7 +69,9 @@ func (l *leg) watch(ctx context.Context, changed func(catalogue.Kind)) error {
 	switch {
 	case a.Status == http.StatusMethodNotAllowed, a.Status == http.StatusNotFound && l.era == message.Modern:
 		return errors.ErrUnsupported
-	case a.Status/100 != 2 || a.Type != transport.SSE:
+	case a.Status/100 == 2 && a.Type != transport.SSE: // an error, most likely that there is no such method
+		return errors.ErrUnsupported
+	case a.Status/100 != 2:
 		return a.Refused(nil, l.member.Server.Name, l.call.Session != "").Fault
 	}
 	changed(catalogue.Any)

@@ -57,7 +57,8 @@ type editor struct {
 
 	moved map[confset.Key]struct{} // objects whose overlays changed; nil: none
 
-	regrouped map[string]map[string]*Server // what changed in access groups, by name; nil: a server left
+	regrouped changes // of access groups
+	renamed   changes // of the servers that rename tools
 
 	contested map[credential]struct{} // credentials whose claims changed
 	noted     []confset.Key           // objects with something to tell

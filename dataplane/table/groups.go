@@ -17,9 +17,7 @@ func (e *editor) setServer(s *Server) {
 	old, _ := e.servers.get(s.Name)
 	e.leave(old)
 	e.servers.set(s.Name, s)
-	for _, group := range s.Groups {
-		e.regroup(group, s.Name, s)
-	}
+	e.regroup(s, s)
 }
 
 func (e *editor) dropServer(name string) {
@@ -32,39 +30,59 @@ func (e *editor) leave(old *Server) {
 	if old == nil {
 		return
 	}
-	for _, group := range old.Groups {
-		e.regroup(group, old.Name, nil)
+	e.regroup(old, nil)
+}
+
+// changes are who has a name in lists of servers from now on, by list and name; nil: nobody.
+type changes map[string]map[string]*Server
+
+// regroup notes who has the name of s in its groups, and among those that rename tools as it does.
+func (e *editor) regroup(s, now *Server) {
+	for _, group := range s.Groups {
+		e.regrouped.note(group, s.Name, now)
+	}
+	if s.Shape == nil {
+		return
+	}
+	for shown, tool := range s.Shape.real {
+		if shown != tool {
+			e.renamed.note(shown, s.Name, now)
+		}
 	}
 }
 
-// regroup notes who has a name in a group from now on; nil: nobody.
-func (e *editor) regroup(group, name string, s *Server) {
-	if e.regrouped == nil {
-		e.regrouped = map[string]map[string]*Server{}
+func (c *changes) note(list, name string, s *Server) {
+	if *c == nil {
+		*c = changes{}
 	}
-	members := e.regrouped[group]
+	members := (*c)[list]
 	if members == nil {
 		members = map[string]*Server{}
-		e.regrouped[group] = members
+		(*c)[list] = members
 	}
 	members[name] = s
 }
 
-// gather makes the lists of the groups that changed: a copy of each, whatever the number of changes.
+// gather makes the lists that changed: a copy of each, whatever the number of changes.
 func (e *editor) gather() {
-	if len(e.regrouped) == 0 {
-		return
+	e.next.groups = e.regrouped.into(e.next.groups)
+	e.next.renamers = e.renamed.into(e.next.renamers)
+}
+
+func (c changes) into(all shards[string, []*Server]) shards[string, []*Server] {
+	if len(c) == 0 {
+		return all
 	}
-	groups := e.next.groups.edit()
-	for group, changes := range e.regrouped {
-		old, _ := groups.get(group)
+	lists := all.edit()
+	for list, changes := range c {
+		old, _ := lists.get(list)
 		if members := merged(old, changes); len(members) > 0 {
-			groups.set(group, members)
+			lists.set(list, members)
 		} else {
-			groups.del(group)
+			lists.del(list)
 		}
 	}
-	e.next.groups = groups.done()
+	return lists.done()
 }
 
 // merged returns a list in the order of names with changes to it; nil takes a name out. What lies between two changes is moved as a whole.

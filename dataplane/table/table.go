@@ -74,6 +74,8 @@ type Table struct {
 	rings    map[string]*Ring // by purpose
 
 	groups shards[string, []*Server] // by access group, each in the order of names
+	// By a name that they show a tool under which has another one, each in the order of names.
+	renamers shards[string, []*Server]
 
 	keys         shards[string, *apiKey] // by name; also those that lost to another
 	principals   shards[[32]byte, *Principal]
@@ -103,6 +105,7 @@ func New(cfg Config) *Table {
 		settings:     builtIn(),
 		servers:      newShards[string, *Server](placeText),
 		groups:       newShards[string, []*Server](placeText),
+		renamers:     newShards[string, []*Server](placeText),
 		teams:        newShards[string, *Team](placeText),
 		toolsets:     newShards[string, *Toolset](placeText),
 		secrets:      newShards[string, *Secret](placeText),

@@ -3,6 +3,7 @@ package table
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/hopgate/hopgate/proto/confset"
@@ -15,9 +16,10 @@ type Toolset struct {
 	Name  string
 	Tools []ToolsetTool
 
-	of    map[string][]part // by server, each list in the order of tools
-	named map[string]int    // index of the tools with names of the toolset's own
-	t     *Table            // whose servers count; nil: none do
+	of      map[string][]part // by server, each list in the order of tools
+	named   map[string]int    // index of the tools with names of the toolset's own
+	unnamed map[string][]int  // indexes of the others by the servers' own names, ascending
+	t       *Table            // whose servers count; nil: none do
 }
 
 // ToolsetTool is one tool of a toolset.
@@ -44,6 +46,20 @@ func (t *Table) Toolset(name string) (*Toolset, bool) {
 	return &bound, true
 }
 
+// Has reports whether a toolset holds a tool of a server.
+func (ts *Toolset) Has(server string) bool { return len(ts.of[server]) > 0 }
+
+// Of returns the servers of a toolset that are there, in no order.
+func (t *Table) Of(ts *Toolset) iter.Seq[*Server] {
+	return func(yield func(*Server) bool) {
+		for name := range ts.of {
+			if s, ok := t.Server(name); ok && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
 // Show says how a toolset shows a tool of a server; ok is false when it doesn't hold the tool, or the server doesn't show it. tool is the
 // server's own name.
 func (ts *Toolset) Show(s *Server, tool string) (v View, ok bool) {
@@ -67,7 +83,7 @@ func (ts *Toolset) Show(s *Server, tool string) (v View, ok bool) {
 }
 
 // Find returns the server and the tool that a toolset shows under a name. Servers that aren't there (any more) count as showing nothing. It is
-// the inverse of Show; its cost grows with the number of servers in the toolset.
+// the inverse of Show. Its cost doesn't grow with the toolset, only with how many servers rename a tool to that name.
 func (t *Table) Find(ts *Toolset, shown string) (s *Server, tool string, ok bool) {
 	i := t.first(ts, shown)
 	if i < 0 {
@@ -87,16 +103,17 @@ func (t *Table) first(ts *Toolset, shown string) int {
 		return i
 	}
 	best := -1
-	for name := range ts.of {
-		s, ok := t.servers.get(name)
-		if !ok {
-			continue
+	for _, i := range ts.unnamed[shown] {
+		if s, ok := t.servers.get(ts.Tools[i].Server); ok {
+			if tool, ok := s.Shape.Real(shown); ok && tool == shown {
+				best = i
+				break
+			}
 		}
-		tool, ok := s.Shape.Real(shown)
-		if !ok {
-			continue
-		}
-		if i, held := ts.index(name, tool); held && ts.Tools[i].Name == "" && (best < 0 || i < best) {
+	}
+	renamers, _ := t.renamers.get(shown)
+	for _, s := range renamers {
+		if i, held := ts.index(s.Name, s.Shape.real[shown]); held && ts.Tools[i].Name == "" && (best < 0 || i < best) {
 			best = i
 		}
 	}
@@ -123,7 +140,7 @@ func compileToolset(obj confset.Object, n *notes) *Toolset {
 	if !decode(obj, m, n) {
 		return nil
 	}
-	ts := &Toolset{Name: obj.Key.Name, of: map[string][]part{}, named: map[string]int{}}
+	ts := &Toolset{Name: obj.Key.Name, of: map[string][]part{}, named: map[string]int{}, unnamed: map[string][]int{}}
 	for i, e := range m.GetSpec().GetTools() {
 		at := fmt.Sprintf("spec.tools[%d]", i)
 		if e.GetServer() == "" || e.GetTool() == "" {
@@ -150,5 +167,7 @@ func (ts *Toolset) add(e ToolsetTool) {
 	ts.Tools = append(ts.Tools, e)
 	if e.Name != "" {
 		ts.named[e.Name] = i
+	} else {
+		ts.unnamed[e.Tool] = append(ts.unnamed[e.Tool], i)
 	}
 }

@@ -179,7 +179,7 @@ func TestOfToolsThatServersNameAlikeTheFirstIsShown(t *testing.T) {
 	}
 }
 
-// Finding asks each server of the toolset: here 10, with 110 tools.
+// Finding asks the servers that rename a tool to that name: here 1 of 10, with 110 tools.
 func BenchmarkToolset(b *testing.B) {
 	tab := crowded(b)
 	b.ReportAllocs()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"net/http"
 
 	"github.com/hopgate/hopgate/proto/fault"
 )
@@ -26,7 +27,7 @@ func newErrorLog(log *slog.Logger, json bool) *errorLog {
 
 func (e *errorLog) write(r *Record) {
 	ok, suppressed := e.limit.allow(keyOf(r), r.End)
-	level := severity(r.Fault)
+	level := severity(r)
 	if !ok || !e.log.Enabled(context.Background(), level) {
 		return
 	}
@@ -60,9 +61,13 @@ func (e *errorLog) write(r *Record) {
 	e.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// severity is error for what an operator has to mend, warn for what the caller has to, info for callers who left.
-func severity(f *fault.Error) slog.Level {
+// severity is error for what an operator has to mend, warn for what the caller has to, info for callers who left, and for probes of an era that
+// a server doesn't speak: that is how clients find out.
+func severity(r *Record) slog.Level {
+	f := r.Fault
 	switch {
+	case r.Method == "server/discover" && (f.Kind == fault.Unsupported || f.Remote && r.UpstreamStatus == http.StatusBadRequest):
+		return slog.LevelInfo
 	case f.Hop == fault.Client && f.Kind == fault.Reset:
 		return slog.LevelInfo
 	case f.Hop == fault.Client, f.Hop == fault.Gateway && f.Phase == fault.Route:

@@ -49,6 +49,29 @@ func TestErrorLineWithoutMethodNamesTheRequest(t *testing.T) {
 	}
 }
 
+// Clients find out by server/discover which era a server speaks: a no is an answer, not something to mend.
+func TestAProbeOfAnotherEraIsNoError(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		status int
+		f      *fault.Error
+		level  string
+	}{
+		{"server/discover", 400, &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: fault.Malformed, Remote: true}, "INFO"},
+		{"server/discover", 0, &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Unsupported}, "INFO"},
+		{"server/discover", 502, &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: fault.Unavailable, Remote: true}, "ERROR"},
+		{"tools/list", 400, &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: fault.Malformed, Remote: true}, "ERROR"},
+	} {
+		k := newKit(t, nil)
+		r := refused()
+		r.Method, r.UpstreamStatus, r.Fault = c.method, c.status, c.f
+		k.tell(r)
+		if got := k.errors.String(); !strings.HasPrefix(got, "level="+c.level) && !strings.Contains(got, " level="+c.level) {
+			t.Errorf("%s %d: %s", c.method, c.status, got)
+		}
+	}
+}
+
 func TestErrorLinesCannotBeForged(t *testing.T) {
 	k := newKit(t, nil)
 	r := refused()

@@ -89,6 +89,19 @@ func (t *Telemetry) FinishLeg(_, leg *Record) {
 	leg.leg, leg.legs = false, nil
 }
 
+// ExportLegs exports the spans of legs that ended after their parent was told of, under the parent's own span, if it was sampled or one of them
+// failed. parent is a copy of that record with legs of its own, which end with it; of the request nothing is told again.
+func (t *Telemetry) ExportLegs(parent *Record) {
+	if t.spans != nil {
+		if k, failed := parent.legs.fault(); parent.Sampled {
+			t.spans.late(parent)
+		} else if failed {
+			t.spans.lateFault(parent, k)
+		}
+	}
+	parent.legs = nil
+}
+
 func (l *legs) add(r *Record) {
 	last := keptLeg(r)
 	l.mu.Lock()

@@ -2,6 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hopgate/hopgate/proto/fault"
 )
@@ -18,6 +21,21 @@ func (m *spanMaker) legs(ctx context.Context, parent *Record) {
 		}
 		m.call(ctx, &r, l.failure)
 	}
+}
+
+// late makes the spans of legs that ended when their request's own span was out already.
+func (m *spanMaker) late(parent *Record) {
+	above := trace.NewSpanContext(trace.SpanContextConfig{TraceID: parent.IDs.Trace, SpanID: parent.IDs.Request, TraceFlags: trace.FlagsSampled})
+	m.legs(trace.ContextWithSpanContext(context.Background(), above), parent)
+}
+
+// lateFault is late for those nobody sampled, unless too many failed in that way in this second.
+func (m *spanMaker) lateFault(parent *Record, k faultKey) {
+	if ok, _ := m.limit.allow(k, time.Now()); !ok {
+		m.onSuppressed()
+		return
+	}
+	m.late(parent)
 }
 
 // fill makes r what spans read of the leg.

@@ -39,7 +39,7 @@ type Proxy struct {
 	// Listen is for clients, Admin for metrics and debug pages.
 	Listen, Admin string
 	ListenTLS     *tls.Config
-	// Advertise is where the other data planes reach Listen; empty: found from Listen, if that is one plaintext address. PeerTLS is for https.
+	// Advertise is where the other data planes reach Listen; empty: found from Listen, if that is one plaintext address off loopback. PeerTLS is for https.
 	Advertise     string
 	PeerTLS       *tls.Config
 	PublicOrigins []string
@@ -166,13 +166,13 @@ func (p *Proxy) assemble(ctx context.Context, g *process.Group) error {
 }
 
 // advertised is where other data planes reach this one. Without an address of its own, as on all interfaces, or with TLS, whose names only the
-// operator knows, nobody can tell.
+// operator knows, nobody can tell. A loopback address is another process on every host: callers' requests must not go there unless told to.
 func advertised(given, listen string, secure bool) string {
 	host, port, err := net.SplitHostPort(listen)
 	if given != "" || err != nil || secure || port == "0" {
 		return given
 	}
-	if ip, err := netip.ParseAddr(host); err != nil || ip.IsUnspecified() {
+	if ip, err := netip.ParseAddr(host); err != nil || ip.IsUnspecified() || ip.Unmap().IsLoopback() || ip.IsLinkLocalUnicast() {
 		return ""
 	}
 	return "http://" + listen

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
@@ -33,8 +34,23 @@ func PrintFleet(w io.Writer, fleet *adminv1.ListNodesResponse) error {
 			}
 			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s/%s: %s: %s (for %s)", n.GetNode(), word, r.GetKind(), r.GetName(), r.GetField(), r.GetText(), age(r.GetSince()))))
 		}
+		printAmiss(w, n)
 	}
 	return nil
+}
+
+// printAmiss writes where a data plane sends nothing, and what it sees changed.
+func printAmiss(w io.Writer, n *adminv1.Node) {
+	for _, u := range n.GetUpstreams() {
+		if len(u.GetOpen()) > 0 {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s sends no calls of the server %s to %s: it couldn't be reached or didn't answer", n.GetNode(), u.GetServer(),
+				strings.Join(u.GetOpen(), ", "))))
+		}
+		if len(u.GetDrifted()) > 0 {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s sees that pinned tools of the server %s have changed: %s; look at them: hopgate tools %s --pins", n.GetNode(),
+				u.GetServer(), strings.Join(u.GetDrifted(), ", "), u.GetServer())))
+		}
+	}
 }
 
 // PrintCondition writes what is amiss with the control plane itself and what to do about it, a line each; nothing when all is well. Of a relay

@@ -33,24 +33,38 @@ func (g Gateway) Check() error {
 	return err
 }
 
-// use connects to a server, runs f, and disconnects. A failure says which hop it was, where the gateway said so.
-func (g Gateway) use(ctx context.Context, server string, f func(*mcp.ClientSession) error) error {
-	way := &keyed{key: g.Key, next: &http.Transport{TLSClientConfig: g.TLS, ForceAttemptHTTP2: true, Proxy: http.ProxyFromEnvironment}}
+// use connects to an endpoint, runs f, and disconnects. name is that of a server, a group or a toolset; empty: the endpoint of all servers. A
+// failure says which hop it was, where the gateway said so.
+func (g Gateway) use(ctx context.Context, name string, f func(*mcp.ClientSession) error) error {
+	return g.useBy(ctx, &keyed{key: g.Key}, name, f)
+}
+
+func (g Gateway) useBy(ctx context.Context, way *keyed, name string, f func(*mcp.ClientSession) error) error {
+	way.next = &http.Transport{TLSClientConfig: g.TLS, ForceAttemptHTTP2: true, Proxy: http.ProxyFromEnvironment}
 	defer way.next.CloseIdleConnections()
 	c := mcp.NewClient(&mcp.Implementation{Name: "hopgate", Version: g.Version}, nil)
 	s, err := c.Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint: strings.TrimSuffix(g.URL, "/") + "/" + server + "/mcp", HTTPClient: &http.Client{Transport: way}, DisableStandaloneSSE: true, MaxRetries: -1,
+		Endpoint: strings.TrimSuffix(g.URL, "/") + path(name), HTTPClient: &http.Client{Transport: way}, DisableStandaloneSSE: true, MaxRetries: -1,
 	}, nil)
 	if err != nil {
-		return way.explain(fmt.Errorf("connect to %s at %s: %w", server, g.URL, err))
+		return way.explain(fmt.Errorf("connect to %s at %s: %w", or(name, "/mcp"), g.URL, err))
 	}
 	defer s.Close() //nolint:errcheck // what was asked for is done
 	return way.explain(f(s))
 }
 
+func path(name string) string {
+	if name == "" {
+		return "/mcp"
+	}
+	return "/" + name + "/mcp"
+}
+
 // keyed adds the key to requests and remembers what the gateway said of the last one that failed.
 type keyed struct {
 	key  string
+	bare bool              // asks for tools as their server has them
+	hear func(data []byte) // gets each message that answers, as it came; nil: none
 	next *http.Transport
 
 	mu    sync.Mutex
@@ -63,7 +77,13 @@ func (k *keyed) RoundTrip(r *http.Request) (*http.Response, error) {
 	if k.key != "" {
 		r.Header.Set("X-Hopgate-Api-Key", "Bearer "+k.key)
 	}
+	if k.bare {
+		r.Header.Set("X-Hopgate-Unshaped", "true")
+	}
 	res, err := k.next.RoundTrip(r)
+	if err == nil && k.hear != nil && r.Method == http.MethodPost {
+		err = overhear(res, k.hear)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -109,32 +129,6 @@ func (k *keyed) explain(err error) error {
 		return err
 	}
 	return errors.New(k.fault)
-}
-
-// Tools lists a server's tools.
-func (g Gateway) Tools(ctx context.Context, server, format string, out io.Writer) error {
-	all := []*mcp.Tool{}
-	err := g.use(ctx, server, func(s *mcp.ClientSession) error {
-		for t, err := range s.Tools(ctx, nil) {
-			if err != nil {
-				return err
-			}
-			all = append(all, t)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if format == JSON {
-		return encode(out, all)
-	}
-	rows := make([]string, len(all))
-	for i, t := range all {
-		line, _, _ := strings.Cut(t.Description, "\n")
-		rows[i] = cells(t.Name, line)
-	}
-	return printRows(out, "TOOL\tDESCRIPTION", rows)
 }
 
 // Call calls a tool; arguments come from Arguments. A tool error is an error after its content was printed.

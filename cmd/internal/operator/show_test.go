@@ -117,7 +117,7 @@ func TestTheFleet(t *testing.T) {
 	var b bytes.Buffer
 	err := operator.PrintFleet(&b, &adminv1.ListNodesResponse{Revision: 9, Nodes: []*adminv1.Node{
 		{Node: "a", Region: "eu", Version: "v1", Connected: true, InSync: true, Revision: 9, AppliedTime: ago(time.Second), Upstreams: []*adminv1.Upstream{{Server: "one", Ok: true}}},
-		{Node: "b", Region: "eu", Version: "v1", Connected: true, Revision: 8, AppliedTime: ago(3 * time.Second), Upstreams: []*adminv1.Upstream{{Server: "one", Ok: true}, {Server: "two", Error: "upstream connect refused", Time: ago(2 * time.Second)}},
+		{Node: "b", Region: "eu", Version: "v1", Connected: true, Revision: 8, AppliedTime: ago(3 * time.Second), Upstreams: []*adminv1.Upstream{{Server: "one", Ok: true}, {Server: "two", Error: "upstream connect refused", Time: ago(2 * time.Second), Open: []string{"http://a/mcp", "http://b/mcp"}, Drifted: []string{"search"}}},
 			Rejected: []*adminv1.Rejected{{Kind: "server", Name: "two", Field: "spec.tls.ca_pem", Text: "holds no certificate", Rejected: true, Since: ago(4 * time.Second)}, {Kind: "server", Name: "one", Field: "spec", Text: "is odd", Since: ago(4 * time.Second)}}},
 		{Node: "c", Region: "us", Version: "v1", Since: ago(5 * time.Second)},
 		{Node: "d", Region: "us", Version: "v1", Connected: true, InSync: true, Suspect: true},
@@ -132,6 +132,8 @@ d      us       suspect         v1        0          -     0          0 ok
 e      us       draining        v1        0          -     0          0 ok
 b refuses server/two: spec.tls.ca_pem: holds no certificate (for 4s)
 b warns about server/one: spec: is odd (for 4s)
+b sends no calls of the server two to http://a/mcp, http://b/mcp: it couldn't be reached or didn't answer
+b sees that pinned tools of the server two have changed: search; look at them: hopgate tools two --pins
 `
 	if err != nil || b.String() != want {
 		t.Errorf("got %v\n%s\nwant\n%s", err, b.String(), want)

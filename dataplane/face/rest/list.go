@@ -55,7 +55,7 @@ func (v *visit) list() error {
 
 // tools walks the pages of an endpoint's tools.
 func (v *visit) tools(path string, each func(item *message.Item)) error {
-	cursor := ""
+	cursor, left := "", v.Table().Settings().Result
 	for range mostPages {
 		body := []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{`)
 		if cursor != "" {
@@ -65,6 +65,9 @@ func (v *visit) tools(path string, each func(item *message.Item)) error {
 		err := v.ask(path, append(body, "}}"...), func(answer []byte) error {
 			l, err := message.Items(answer, "tools")
 			for i := range l.Items {
+				if left -= int64(len(l.Items[i].Raw)); left < 0 {
+					return tooLarge()
+				}
 				each(&l.Items[i])
 			}
 			next = l.Next
@@ -79,6 +82,12 @@ func (v *visit) tools(path string, each func(item *message.Item)) error {
 		cursor = next
 	}
 	return &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Malformed, Message: "the list of tools doesn't end"}
+}
+
+// tooLarge is for lists whose pages each are within the limit.
+func tooLarge() error {
+	return &fault.Error{Hop: fault.Upstream, Phase: fault.Body, Kind: fault.TooLarge, Message: "the list of tools is larger than the limit for results",
+		Hint: "name a server with server_id, or raise spec.limits.result in Settings"}
 }
 
 // appendTool appends a tool under its server's own name for it, with mcp_info.server_name. A name that was cut to fit stays as it is exposed.

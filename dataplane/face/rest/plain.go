@@ -51,7 +51,7 @@ func (p *plain) finish() {
 	if p.status == 0 {
 		return
 	}
-	h := p.Sink.Header()
+	h := p.Header()
 	e := parse(p.body)
 	word := p.word
 	if word == "" {

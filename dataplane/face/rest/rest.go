@@ -36,6 +36,7 @@ type visit struct {
 	in      *request.Inbound
 	out     *plain
 	left    atomic.Int64 // bytes that answers may still take
+	byUID   bool         // the server was found by its uid: its name isn't for each caller to know
 }
 
 // List serves GET /mcp-rest/tools/list: of one server (server_id: its name or uid), of some (mcp_server_name, repeated), or of all.
@@ -83,8 +84,8 @@ func (v *visit) pass(r *refusal) {
 
 // path is the MCP endpoint of a server by its name or uid; "" when there can't be one.
 func (v *visit) path(id string) string {
-	if _, ok := v.Table().Server(id); !ok {
-		id = nameOf(v.Table(), id)
+	if _, ok := v.Table().Server(id); !ok && isUID(id) {
+		v.byUID, id = true, nameOf(v.Table(), id)
 	}
 	if path := "/" + id + "/mcp"; endpoint.Parse(path).Kind == endpoint.Server {
 		return path
@@ -92,11 +93,11 @@ func (v *visit) path(id string) string {
 	return ""
 }
 
-// nameOf finds a server by its uid. What is neither a name nor a uid is kept: it may be another name of a server.
+// isUID reports whether an id may be a uid. What is neither a name nor a uid may be another name of a server.
+func isUID(id string) bool { return strings.Count(id, "-") >= 4 }
+
+// nameOf finds a server by its uid.
 func nameOf(t *table.Table, id string) string {
-	if strings.Count(id, "-") < 4 { // no uid
-		return id
-	}
 	for s := range t.Servers() {
 		if s.UID == id {
 			return s.Name
@@ -124,6 +125,9 @@ func (v *visit) ask(path string, body []byte, use func(answer []byte) error) err
 		return use(answer)
 	}
 	r := &refusal{status: c.Status(), header: c.Header(), body: bytes.Clone(answer)}
+	if v.byUID && r.status == http.StatusNotFound && strings.Contains(strings.Join(r.header["X-Hopgate-Error"], ""), "phase=route") {
+		return v.unknown()
+	}
 	if r.status < http.StatusBadRequest { // the server's own word
 		r.status, r.word = http.StatusBadGateway, "upstream_error"
 		if code := parse(answer).code; code == "-32602" || code == "-32601" {

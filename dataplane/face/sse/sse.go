@@ -2,9 +2,10 @@
 // are POSTed, and all answers come on the stream.
 //
 // It promises that every message is served as if it had been POSTed to the MCP endpoint behind it, by the same stages, that the session which
-// initialize opens there is the stream's own and ends with it, and that a stream which opens nothing any more under a changed config ends. What
-// it keeps is bounded: streams per principal, messages in flight per stream, and nobody's answers wait in a queue, since those who bring them
-// wait. It refuses messages for streams that aren't there with 404, on which clients begin anew.
+// initialize opens there is the stream's own and ends with it, that a stream which opens nothing any more under a changed config ends, and that
+// a drain lets requests under way be answered before it ends their stream, which takes no more of them meanwhile. What it keeps is bounded:
+// streams per principal, messages in flight per stream, and nobody's answers wait in a queue, since those who bring them wait. It refuses
+// messages for streams that aren't there with 404, on which clients begin anew.
 package sse
 
 import (
@@ -54,12 +55,13 @@ func (s *Streams) Open(in *request.Inbound, sink reply.Sink) {
 		if err != nil {
 			return err
 		}
+		here := v.Context()
 		return v.Lasting(func(ctx context.Context) error {
-			st := newStream(ctx, s.handler, v, in)
+			st := newStream(here, s.handler, v, in)
 			s.add(id, st)
 			defer st.end()
 			defer s.remove(id)
-			return st.stay(in.Path, token)
+			return st.stay(ctx, in.Path, token)
 		})
 	})
 }

@@ -35,7 +35,7 @@ func TestAQuietStreamKeepsNoBuffers(t *testing.T) {
 		fatal(t, c.SetDeadline(time.Now().Add(10*time.Second)))
 		_, err = io.WriteString(c, get+"\r\n")
 		fatal(t, err)
-		res, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil)
+		res, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil) //nolint:bodyclose // the connection is closed
 		fatal(t, err)
 		var event [9]byte
 		_, err = io.ReadFull(res.Body, event[:])

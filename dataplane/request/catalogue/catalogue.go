@@ -72,6 +72,8 @@ type Key struct {
 	Era    message.Era
 	// Capabilities is a digest of what the client can do, because servers may list by it.
 	Capabilities uint64
+	// Revision is the legacy one that is spoken with the server, because servers list by it too; empty in revision 2026-07-28.
+	Revision string
 	// Scope is the id of the principal for whom the list is; empty: for each to whom the server is open.
 	Scope string
 }
@@ -114,7 +116,7 @@ func (l *List) Names() iter.Seq[string] {
 // must hold nothing of it. Its methods may be called at the same time.
 type Source interface {
 	// Page asks for one page; an empty cursor is the first one. It returns the JSON-RPC response, whole, and ends when ctx does. The answer
-	// isn't looked at any more when the next page is asked for.
+	// isn't looked at any more when the next page is asked for. It calls Reserve for what it reads. ErrUnanswered says how it may have ended.
 	Page(ctx context.Context, kind Kind, cursor string) (answer []byte, err error)
 	// TellsChanges says whether the server tells when that list changes. It is asked after the last page.
 	TellsChanges(kind Kind) bool
@@ -132,8 +134,9 @@ type Config struct {
 	Log *slog.Logger
 	// MaxBytes bounds what is kept. Default: 128 MiB. Answers of walks under way may hold twice as much beside it.
 	MaxBytes int64
-	// Drifted (may be nil) is called when the definition of a pinned tool isn't the pinned one any more (now), and when it is again: once per change. It
-	// is called from one goroutine at a time, and must neither block nor call the catalogue.
+	// Drifted (may be nil) is called when the definition of a pinned tool isn't the pinned one any more (now), and when it is again: once per
+	// change, and at most once a minute for one tool: of a server that can't make up its mind what holds then is told. It is called from one
+	// goroutine at a time, and must neither block nor call the catalogue.
 	Drifted func(server, tool string, now bool)
 }
 
@@ -153,10 +156,12 @@ type Catalogue struct {
 	mu      sync.Mutex
 	closed  bool                       // guarded by mu
 	walks   int                        // under way; guarded by mu
+	walking map[confset.Hash]int       // the same by server; guarded by mu
 	flights map[Key]*flight            // walks that may be joined; guarded by mu
 	changes map[confset.Hash]*changes  // of servers with lists or walks; guarded by mu
 	asked   map[Key]time.Duration      // until when another request opens a watch; guarded by mu
 	watches map[watchKey]*watch        // guarded by mu
+	late    map[lateKey]lateness       // servers that ran out of time; guarded by mu
 	barred  map[watchKey]time.Duration // until when no watch is tried; guarded by mu
 }
 
@@ -169,8 +174,8 @@ func New(cfg Config) *Catalogue {
 		cfg.MaxBytes = maxBytes
 	}
 	c := &Catalogue{now: cfg.Now, start: time.Now(), log: cfg.Log, room: max(2*cfg.MaxBytes, 2*mostBytes),
-		flights: make(map[Key]*flight), changes: make(map[confset.Hash]*changes), asked: make(map[Key]time.Duration),
-		watches: make(map[watchKey]*watch), barred: make(map[watchKey]time.Duration)}
+		walking: make(map[confset.Hash]int), flights: make(map[Key]*flight), changes: make(map[confset.Hash]*changes), asked: make(map[Key]time.Duration),
+		watches: make(map[watchKey]*watch), barred: make(map[watchKey]time.Duration), late: make(map[lateKey]lateness)}
 	if cfg.Now != nil {
 		c.start = cfg.Now()
 	}
@@ -238,8 +243,10 @@ func (c *Catalogue) Changed(server confset.Hash, kind Kind) {
 
 func (c *Catalogue) sweep() {
 	now := c.elapsed()
+	c.drift.settle(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.late, func(_ lateKey, l lateness) bool { return now-l.until > idleAfter })
 	c.dropLocked(func(e *entry) bool { return e.dead(now) || now-e.lastUsed() > idleAfter })
 	maps.DeleteFunc(c.asked, func(_ Key, until time.Duration) bool { return now >= until })
 	maps.DeleteFunc(c.barred, func(_ watchKey, until time.Duration) bool { return now >= until })

@@ -10,8 +10,12 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 )
 
-// mostDrifted bounds the servers of which is remembered that a tool drifted.
-const mostDrifted = 10_000
+const (
+	// mostDrifted bounds the servers of which is remembered that a tool drifted.
+	mostDrifted = 10_000
+	// tellEvery is how often changes of one tool are told.
+	tellEvery = time.Minute
+)
 
 // drift remembers which pinned tools aren't what they were, so that each change is told once.
 type drift struct {
@@ -31,8 +35,13 @@ type driftedTools struct {
 // sighting is who saw last that a tool had drifted: a server may show callers different definitions, and what one of them sees as it should
 // be doesn't say anything about what another one gets.
 type sighting struct {
-	view watchKey
+	view Key
 	at   time.Duration
+
+	drifted bool // as of now
+	told    bool // what was told last, if anything was, and when
+	ever    bool
+	toldAt  time.Duration
 }
 
 // judge compares a list with the pins of its server, and hides what is to be hidden.
@@ -82,20 +91,44 @@ func (d *drift) note(f *flight, l *List) {
 		known.config, known.since = f.key.Server, f.began
 	}
 	for tool := range l.Drifted {
-		_, told := known.tools[tool]
-		known.tools[tool] = sighting{view: f.key.watch(), at: f.began}
-		if !told {
-			d.say(f.server.Name, tool, true)
-		}
+		seen := known.tools[tool]
+		seen.view, seen.at, seen.drifted = f.key, f.began, true
+		known.tools[tool] = seen
 	}
 	for tool, seen := range known.tools {
-		if _, still := l.Drifted[tool]; !still && mended(f, l, tool, seen) {
+		if _, still := l.Drifted[tool]; seen.drifted && !still && mended(f, l, tool, seen) {
+			seen.drifted = false
+			known.tools[tool] = seen
+		}
+	}
+	d.tellLocked(f.server.Name, known, f.began)
+}
+
+// settle tells what changed too soon after another change to be told at once.
+func (d *drift) settle(now time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for server, known := range d.servers {
+		d.tellLocked(server, known, now)
+	}
+}
+
+// tellLocked tells what isn't yet, and forgets tools that are what they were.
+func (d *drift) tellLocked(server string, known *driftedTools, now time.Duration) {
+	for tool, seen := range known.tools {
+		if seen.ever && now < seen.toldAt+tellEvery {
+			continue
+		}
+		if seen.drifted != seen.told {
+			seen.told, seen.ever, seen.toldAt = seen.drifted, true, now
+			known.tools[tool] = seen
+			d.say(server, tool, seen.told)
+		} else if !seen.drifted {
 			delete(known.tools, tool)
-			d.say(f.server.Name, tool, false)
 		}
 	}
 	if len(known.tools) == 0 {
-		delete(d.servers, f.server.Name)
+		delete(d.servers, server)
 	}
 }
 
@@ -106,7 +139,7 @@ func mended(f *flight, l *List, tool string, seen sighting) bool {
 		return true
 	}
 	_, there := l.Find(tool)
-	return there && (seen.view == f.key.watch() || f.began-seen.at > idleAfter)
+	return there && (seen.view == f.key || f.began-seen.at > idleAfter)
 }
 
 func (d *drift) addLocked(f *flight) *driftedTools {

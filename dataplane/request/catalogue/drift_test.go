@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,16 +58,23 @@ func pinnedServer(t *testing.T, drift, pin string) *table.Server {
 }
 
 // told is what the callback heard.
-type told []string
+type told struct {
+	mu    sync.Mutex
+	lines []string
+}
 
 func (b *told) hear(server, tool string, now bool) {
-	*b = append(*b, fmt.Sprint(server, " ", tool, " ", now))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, fmt.Sprint(server, " ", tool, " ", now))
 }
 
 func (b *told) want(t *testing.T, want ...string) {
 	t.Helper()
-	if !slices.Equal(*b, want) {
-		t.Fatalf("told %q, want %q", *b, want)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.lines, want) {
+		t.Fatalf("told %q, want %q", b.lines, want)
 	}
 }
 
@@ -85,6 +93,7 @@ func TestADriftIsToldOncePerChange(t *testing.T) {
 			}
 		}
 		heard.want(t, "github search true")
+		pass(time.Minute)
 		see(another) // gone for now: that says nothing
 		heard.want(t, "github search true")
 		if l := see(`{ "inputSchema": {"type":"object"}, "description":"Search.", "name":"search" }`); l.Drifted != nil {
@@ -92,6 +101,7 @@ func TestADriftIsToldOncePerChange(t *testing.T) {
 		}
 		see(asPinned)
 		heard.want(t, "github search true", "github search false")
+		pass(time.Minute)
 		see(poisoned)
 		heard.want(t, "github search true", "github search false", "github search true")
 	})
@@ -106,6 +116,7 @@ func TestADriftedToolIsHiddenWhereTheConfigSaysSo(t *testing.T) {
 		if _, drifted := l.Drifted["search"]; !drifted || names(l) != "other" {
 			t.Errorf("drifted %v of %s", l.Drifted, names(l))
 		}
+		pass(time.Minute)
 		if l = list(t, c, keyOf(s), s, always(tools(asPinned, another))); names(l) != "other search" {
 			t.Errorf("%s", names(l))
 		}
@@ -122,12 +133,13 @@ func TestARenewedPinEndsTheDrift(t *testing.T) {
 			list(t, c, keyOf(before), before, always(tools(poisoned)))
 			key := keyOf(after)
 			key.Scope = "key:1"
+			pass(time.Minute)
 			list(t, c, key, after, always(tools(poisoned)))
 			if pin == "" {
 				heard.want(t, "github search true", "github search false")
 				return
 			}
-			time.Sleep(11 * time.Minute)
+			pass(11 * time.Minute)
 			list(t, c, key, after, always(tools(poisoned)))
 			heard.want(t, "github search true", "github search false")
 		})
@@ -144,11 +156,45 @@ func TestADriftThatOnlyOneCallerSeesStandsWhileOthersSeeNone(t *testing.T) {
 		for range 5 {
 			list(t, c, mine, s, always(tools(poisoned)))
 			list(t, c, yours, s, always(tools(asPinned)))
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		}
 		heard.want(t, "github search true")
-		time.Sleep(11 * time.Minute) // who saw it doesn't ask any more
+		pass(11 * time.Minute) // who saw it doesn't ask any more
 		list(t, c, yours, s, always(tools(asPinned)))
 		heard.want(t, "github search true", "github search false")
+	})
+}
+
+// Red when tellLocked doesn't look at the time of what was told last, or when settle doesn't tell what was left.
+func TestAServerThatCannotMakeUpItsMindIsToldOfOnceAMinute(t *testing.T) {
+	var heard told
+	bubble(t, catalogue.Config{Drifted: heard.hear}, func(t *testing.T, c *catalogue.Catalogue) {
+		s := pinnedServer(t, "", message.Pin([]byte(asPinned)))
+		for range 100 {
+			list(t, c, keyOf(s), s, always(tools(poisoned)))
+			list(t, c, keyOf(s), s, always(tools(asPinned)))
+			pass(100 * time.Millisecond)
+		}
+		heard.want(t, "github search true")
+		pass(2 * time.Minute)
+		heard.want(t, "github search true", "github search false")
+		pass(10 * time.Minute)
+		heard.want(t, "github search true", "github search false")
+	})
+}
+
+// Red when the revision isn't part of who saw a drift.
+func TestADriftInOneRevisionDoesNotEndInAnother(t *testing.T) {
+	var heard told
+	bubble(t, catalogue.Config{Drifted: heard.hear}, func(t *testing.T, c *catalogue.Catalogue) {
+		s := pinnedServer(t, "", message.Pin([]byte(asPinned)))
+		older, newer := keyOf(s), keyOf(s)
+		older.Revision, newer.Revision = "2025-03-26", "2025-11-25"
+		for range 5 {
+			list(t, c, older, s, always(tools(poisoned)))
+			list(t, c, newer, s, always(tools(asPinned)))
+			pass(time.Minute)
+		}
+		heard.want(t, "github search true")
 	})
 }

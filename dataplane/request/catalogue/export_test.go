@@ -30,3 +30,20 @@ func Watches(c *Catalogue) int {
 
 // SetRoom bounds the bytes of walks under way.
 func SetRoom(c *Catalogue, bytes int64) { c.room = bytes }
+
+// Asked is of how many keys is remembered that they were asked for.
+func Asked(c *Catalogue) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.asked)
+}
+
+// Late is how many servers are remembered that ran out of time.
+func Late(c *Catalogue) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.late)
+}
+
+// Flying is what walks under way hold.
+func Flying(c *Catalogue) int64 { return c.flying.Load() }

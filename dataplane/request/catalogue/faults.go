@@ -17,9 +17,7 @@ func (c *Catalogue) broken(f *flight, err error) error {
 	case c.ctx.Err() != nil:
 		return closing(f.server)
 	case errors.Is(err, context.DeadlineExceeded):
-		return &fault.Error{Hop: fault.Upstream, Phase: fault.Body, Kind: fault.TimedOut, Server: f.server.Name, Err: err,
-			Message: "the server " + f.server.Name + " didn't answer " + f.key.Kind.Method() + " in time",
-			Hint:    "look at the server's own log, or raise timeouts.list"}
+		return overdue(f.server, f.key.Kind, err)
 	}
 	return err
 }
@@ -53,6 +51,13 @@ func closing(s *table.Server) error {
 func busy(s *table.Server) error {
 	return &fault.Error{Hop: fault.Gateway, Phase: fault.Limit, Kind: fault.Exhausted, Server: s.Name,
 		Message: "this data plane asks for as many lists as it can at once", Hint: "try again in a moment", RetryAfter: time.Second}
+}
+
+// busyWith refuses a walk because of those of one server.
+func busyWith(s *table.Server) error {
+	return &fault.Error{Hop: fault.Gateway, Phase: fault.Limit, Kind: fault.Exhausted, Server: s.Name,
+		Message: "this data plane asks the server " + s.Name + " for as many lists as it can at once",
+		Hint:    "try again in a moment; look why the server is slow to list what it has", RetryAfter: time.Second}
 }
 
 // defect is a walk that panicked.

@@ -12,12 +12,15 @@ import (
 )
 
 const (
-	// mostWalks bounds the walks under way.
-	mostWalks = 1000
+	// mostWalks bounds the walks under way. mostWalksOf bounds those of one server, so that one that is slow, or says all the time that its
+	// lists have changed, leaves room for the others.
+	mostWalks   = 1000
+	mostWalksOf = 100
 	// longestWalk is the deadline of a walk when its server's lists have none.
 	longestWalk = time.Minute
-	// mostAsked bounds the keys of which is remembered that they were asked for.
+	// mostAsked bounds the keys of which is remembered that they were asked for, and askedFor how long that is.
 	mostAsked = 10_000
+	askedFor  = 10 * time.Minute
 )
 
 // flight is one walk, and those who wait for it.
@@ -47,7 +50,8 @@ func (f *flight) wait(ctx context.Context) (*List, error) {
 
 // List returns the list of that key: from memory, from a walk under way, or from one that it begins. s and src belong to the key. A walk has
 // the time of s.Timeouts.List, and goes on when those who wait for it leave. Errors are those of src, unchanged; *fault.Error for what the
-// catalogue refuses; or the end of ctx. Failures aren't kept.
+// catalogue refuses; or the end of ctx. Failures aren't kept, but for those of servers that run out of time: for a while, of 1 s to 30 s, these
+// aren't asked again, and the fault is there at once.
 //
 // A private list of a key without a scope goes to the one caller who began its walk, and so does a fault of that caller's own session: each of
 // the others gets a walk of its own.
@@ -125,10 +129,16 @@ func (c *Catalogue) beginLocked(key Key, s *table.Server, src Source, w *watch) 
 		return nil, closing(s)
 	case c.walks >= mostWalks:
 		return nil, busy(s)
+	case c.walking[key.Server] >= mostWalksOf:
+		return nil, busyWith(s)
 	}
 	now := c.elapsed()
+	if err := c.lateLocked(key, s, now); err != nil {
+		return nil, err
+	}
 	f := &flight{key: key, server: s, src: src, began: now, at: c.start.Add(now), stamp: c.stampLocked(key, w), done: make(chan struct{})}
 	c.walks++
+	c.walking[key.Server]++
 	c.work.Add(1)
 	go c.fly(f)
 	return f, nil
@@ -144,7 +154,7 @@ func landed(l *List) *flight {
 // fly makes the walk, hands over what it brought, and ends the source.
 func (c *Catalogue) fly(f *flight) {
 	defer c.work.Done()
-	defer c.over()
+	defer c.over(f)
 	defer c.end(f)
 	tells := false
 	f.err = defect(f.server, nil)
@@ -163,6 +173,7 @@ func (c *Catalogue) fly(f *flight) {
 	ctx, cancel := context.WithTimeout(c.ctx, limit)
 	defer cancel()
 	list, cost, err := c.walk(ctx, f)
+	c.timed(ctx, f, err)
 	if err == nil {
 		tells = f.src.TellsChanges(f.key.Kind)
 		c.judge(f, list)
@@ -186,10 +197,13 @@ func (c *Catalogue) end(f *flight) {
 	}
 }
 
-func (c *Catalogue) over() {
+func (c *Catalogue) over(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.walks--
+	if c.walking[f.key.Server]--; c.walking[f.key.Server] == 0 {
+		delete(c.walking, f.key.Server)
+	}
 }
 
 func (c *Catalogue) panicked(f *flight, p any) {
@@ -225,13 +239,18 @@ func (c *Catalogue) land(f *flight, tells bool) {
 	}
 }
 
-// askedLocked remembers that a key was asked for whose list can't be kept without a watch.
+// askedLocked remembers that a key was asked for whose list can't be kept without a watch. Where too much is remembered, something of it goes:
+// who asks for ever new keys doesn't keep others from their watch.
 func (c *Catalogue) askedLocked(key Key, now, until time.Duration) {
 	if w := c.watches[key.watch()]; w != nil {
 		touch(&w.used, now)
 		return
 	}
-	if len(c.asked) < mostAsked {
-		c.asked[key] = until
+	for other := range c.asked {
+		if len(c.asked) < mostAsked {
+			break
+		}
+		delete(c.asked, other)
 	}
+	c.asked[key] = min(until, now+askedFor)
 }

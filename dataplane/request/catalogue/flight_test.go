@@ -3,6 +3,7 @@ package catalogue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
+	"github.com/hopgate/hopgate/proto/confset"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -113,7 +115,7 @@ func TestAFailureIsToldUnchangedAndNotKept(t *testing.T) {
 		s := server()
 		for _, want := range []error{&fault.Error{Hop: fault.Upstream, Phase: fault.Connect, Kind: fault.Refused, Server: "github"}, errors.New("plain")} {
 			failing := &source{page: func(context.Context, catalogue.Kind, string) ([]byte, error) { return nil, want }}
-			if _, err := c.List(t.Context(), keyOf(s), s, failing); err != want {
+			if _, err := c.List(t.Context(), keyOf(s), s, failing); !errors.Is(err, want) {
 				t.Errorf("error %v, want %v", err, want)
 			}
 		}
@@ -218,27 +220,35 @@ func TestWhoAsksAfterAChangeDoesntGetAnOlderWalk(t *testing.T) {
 	})
 }
 
-// Red without mostWalks.
-func TestWalksUnderWayAreBounded(t *testing.T) {
+// Red without mostWalks and mostWalksOf, or when over doesn't take them back.
+func TestWalksUnderWayAreBoundedForEachServerAndInAll(t *testing.T) {
 	bubble(t, catalogue.Config{}, func(t *testing.T, c *catalogue.Catalogue) {
 		s, src := server(), slow(page("", "a"))
 		var all sync.WaitGroup
+		key := func(server, caller int) catalogue.Key {
+			return catalogue.Key{Server: confset.HashBody(fmt.Append(nil, server)), Capabilities: uint64(caller)}
+		}
+		refused := func(k catalogue.Key, words ...string) {
+			t.Helper()
+			_, err := c.List(t.Context(), k, s, src)
+			wantFault(t, err, fault.Gateway, fault.Limit, fault.Exhausted, words...)
+		}
 		for i := range 1000 {
 			all.Go(func() {
-				key := keyOf(s)
-				key.Capabilities = uint64(i)
-				if _, err := c.List(t.Context(), key, s, src); err != nil {
+				if _, err := c.List(t.Context(), key(i/100, i), s, src); err != nil {
 					t.Error(err)
 				}
 			})
+			if i == 99 {
+				synctest.Wait()
+				refused(key(0, 1000), "the server github")
+			}
 		}
 		synctest.Wait()
-		key := keyOf(s)
-		key.Capabilities = 1000
-		_, err := c.List(t.Context(), key, s, src)
-		wantFault(t, err, fault.Gateway, fault.Limit, fault.Exhausted)
+		refused(key(10, 0))
 		all.Wait()
-		list(t, c, key, s, src)
+		list(t, c, key(0, 1000), s, src)
+		list(t, c, key(10, 0), s, src)
 	})
 }
 
@@ -361,7 +371,7 @@ func TestAFaultOfOneCallersSessionIsntToldToOthers(t *testing.T) {
 		synctest.Wait()
 		second := make(chan error)
 		go func() { _, err := c.List(t.Context(), keyOf(s), s, good); second <- err }()
-		if err := <-first; err != error(lost) {
+		if err := <-first; !errors.Is(err, lost) {
 			t.Errorf("who began it got %v", err)
 		}
 		if err := <-second; err != nil {

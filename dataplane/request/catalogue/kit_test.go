@@ -80,6 +80,12 @@ func bubble(t *testing.T, cfg catalogue.Config, run func(t *testing.T, c *catalo
 	})
 }
 
+// pass lets time go by in a bubble, and all that happens in it.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func list(t *testing.T, c *catalogue.Catalogue, key catalogue.Key, s *table.Server, src catalogue.Source) *catalogue.List {
 	t.Helper()
 	l, err := c.List(t.Context(), key, s, src)

@@ -42,9 +42,9 @@ func TestAListLivesForItsTime(t *testing.T) {
 					if list(t, c, tt.key, s, src) != l {
 						t.Fatalf("walked again after %v", time.Since(began))
 					}
-					time.Sleep(500 * time.Millisecond)
+					pass(500 * time.Millisecond)
 				}
-				time.Sleep(time.Until(began.Add(tt.want)))
+				pass(time.Until(began.Add(tt.want)))
 				if _, ok := c.Peek(tt.key); ok {
 					t.Error("still in memory")
 				}
@@ -105,7 +105,7 @@ func TestWhatNobodyAsksForIsDroppedAfterTenMinutes(t *testing.T) {
 			list(t, c, k, s, always(page("", "a")))
 		}
 		for range 12 {
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if _, ok := c.Peek(used); !ok {
 				t.Fatal("what is used was dropped")
 			}
@@ -128,12 +128,12 @@ func TestTheListThatWasntUsedForLongestMakesRoom(t *testing.T) {
 		key := func(i int) catalogue.Key { return catalogue.Key{Server: s.Hash, Scope: fmt.Sprint(i)} }
 		for i := range 10 {
 			list(t, c, key(i), s, always(answer))
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			c.Peek(key(0))
 		}
 		for i := range 10 {
 			list(t, c, key(100+i), s, always(answer))
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			c.Peek(key(0))
 			if b := catalogue.Bytes(c); b > 100_000 {
 				t.Fatalf("%d bytes", b)
@@ -177,7 +177,7 @@ func TestManyLookUpsAndChangesAtOnce(t *testing.T) {
 		if b := catalogue.Bytes(c); b <= 0 || b > 300_000 {
 			t.Errorf("%d bytes", b)
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if b, n := catalogue.Bytes(c), catalogue.Servers(c); b != 0 || n != 0 {
 			t.Errorf("%d bytes of %d servers are left", b, n)
 		}

@@ -26,13 +26,15 @@ type walker struct {
 	list    *List
 	cursors map[string]struct{}
 	answers int64 // bytes that came
+	reading int64 // bytes reserved for the page that is being read
 	kept    int64 // bytes that stay
 }
 
 // walk asks for every page, and returns the whole list with what it costs to keep.
 func (c *Catalogue) walk(ctx context.Context, f *flight) (*List, int64, error) {
 	w := &walker{flight: f, list: &List{Fetched: f.at, TTL: longestTTL}, cursors: make(map[string]struct{})}
-	defer func() { c.flying.Add(-w.answers) }()
+	defer func() { c.flying.Add(-w.answers - w.reading) }()
+	ctx = context.WithValue(ctx, roomKey{}, &room{c: c, w: w})
 	cursor := ""
 	for range mostPages {
 		answer, err := f.src.Page(ctx, f.key.Kind, cursor)
@@ -42,8 +44,9 @@ func (c *Catalogue) walk(ctx context.Context, f *flight) (*List, int64, error) {
 		if err != nil {
 			return nil, 0, c.broken(f, err)
 		}
-		w.answers += int64(len(answer))
-		if c.flying.Add(int64(len(answer))) > c.room {
+		reserved := w.reading
+		w.answers, w.reading = w.answers+int64(len(answer)), 0
+		if c.flying.Add(int64(len(answer))-reserved) > c.room {
 			return nil, 0, busy(f.server)
 		}
 		if cursor, err = w.add(answer); err != nil {
@@ -63,7 +66,7 @@ func (w *walker) add(answer []byte) (next string, err error) {
 		return "", f.refuse(fault.TooLarge, "with more than 32 MiB", "let it list less")
 	}
 	page, err := message.Items(answer, f.key.Kind.Member())
-	if err != nil {
+	if err != nil && !unknown(err) {
 		return "", f.unreadable(err)
 	}
 	if len(w.list.Items)+len(page.Items) > mostItems {
@@ -79,6 +82,12 @@ func (w *walker) add(answer []byte) (next string, err error) {
 		w.cursors[page.Next] = struct{}{}
 	}
 	return page.Next, nil
+}
+
+// unknown reports whether a server doesn't know the method. It then has nothing of the kind: one that offers tools only needn't know of prompts.
+func unknown(err error) bool {
+	f := fault.As(err)
+	return f != nil && f.Remote && f.Phase == fault.Protocol && f.Kind == fault.Unsupported
 }
 
 // take copies the items out of the answer: what else stood in it isn't kept.

@@ -100,6 +100,22 @@ func TestHostileListsAreRefused(t *testing.T) {
 	}
 }
 
+// Red without unknown in walk.go.
+func TestWhatAServerDoesNotKnowItDoesNotHave(t *testing.T) {
+	bubble(t, catalogue.Config{}, func(t *testing.T, c *catalogue.Catalogue) {
+		src := always([]byte(`{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}`))
+		l, err := c.List(t.Context(), keyOf(server()), server(), src)
+		if err != nil || len(l.Items) != 0 {
+			t.Fatalf("%v %v", l, err)
+		}
+		if _, ok := c.Peek(keyOf(server())); !ok {
+			t.Error("it wasn't kept")
+		}
+		_, err = c.List(t.Context(), modernKey(server(), "x"), server(), always([]byte(`{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x"}}`)))
+		wantFault(t, err, fault.Upstream, fault.Protocol, fault.Refused, "-32603")
+	})
+}
+
 // Red when the bound is one lower.
 func TestTheLargestListsPass(t *testing.T) {
 	bubble(t, catalogue.Config{}, func(t *testing.T, c *catalogue.Catalogue) {

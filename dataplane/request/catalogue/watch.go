@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// mostWatches bounds the streams held open.
+	// mostWatches bounds the streams held open. mostViews bounds those of one server for one scope: clients differ in what they can do, and say
+	// so themselves.
 	mostWatches = 1000
+	mostViews   = 32
 	// watchIdle is after how long without use a watch is closed.
 	watchIdle = 5 * time.Minute
 	// backoffLeast and backoffMost bound the pause before a stream is opened again.
@@ -64,7 +66,7 @@ func (c *Catalogue) watchLocked(key Key, s *table.Server, src Source, now time.D
 		return nil
 	}
 	delete(c.asked, key)
-	if now >= until || now < c.barred[wk] || len(c.watches) >= mostWatches {
+	if now >= until || now < c.barred[wk] || len(c.watches) >= mostWatches || c.viewsLocked(wk) >= mostViews {
 		return nil
 	}
 	w = &watch{key: wk, name: s.Name, src: src}
@@ -73,6 +75,16 @@ func (c *Catalogue) watchLocked(key Key, s *table.Server, src Source, now time.D
 	c.work.Add(1)
 	go c.keepWatch(w)
 	return w
+}
+
+// viewsLocked is how many watches there are of a server for one scope.
+func (c *Catalogue) viewsLocked(of watchKey) (n int) {
+	for k := range c.watches {
+		if k.server == of.server && k.scope == of.scope {
+			n++
+		}
+	}
+	return n
 }
 
 // keepWatch holds the stream open until nobody uses it, or the catalogue closes.

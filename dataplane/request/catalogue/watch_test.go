@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
+	"github.com/hopgate/hopgate/dataplane/request/message"
 )
 
 // telling is a source that tells changes: a test holds its streams.
@@ -263,6 +264,54 @@ func TestStreamsAreBounded(t *testing.T) {
 		synctest.Wait()
 		if n := src.opens.Load(); n != 1000 {
 			t.Errorf("%d streams", n)
+		}
+	})
+}
+
+// Red without mostViews: whoever says of ever new clients what they can do would hold all streams there are.
+func TestOneServersStreamsForOneScopeAreBounded(t *testing.T) {
+	bubble(t, catalogue.Config{}, func(t *testing.T, c *catalogue.Catalogue) {
+		src := newTelling(page("", "a"))
+		view := func(capabilities uint64, scope string) {
+			key := catalogue.Key{Server: server().Hash, Capabilities: capabilities, Scope: scope}
+			list(t, c, key, server(), src)
+			list(t, c, key, server(), src)
+		}
+		for i := range uint64(100) {
+			view(i, "")
+		}
+		synctest.Wait()
+		if n := src.opens.Load(); n != 32 {
+			t.Errorf("%d streams", n)
+		}
+		view(0, "key:1")
+		synctest.Wait()
+		if n := src.opens.Load(); n != 33 {
+			t.Errorf("%d streams with one of another scope", n)
+		}
+	})
+}
+
+// Red when askedLocked refuses what is new once it is full, or remembers for as long as a server likes.
+func TestWhoAsksForEverNewListsDoesntKeepOthersFromTheirStream(t *testing.T) {
+	bubble(t, catalogue.Config{}, func(t *testing.T, c *catalogue.Catalogue) {
+		src := newTelling(page(`"ttlMs":86400000,`, "a"))
+		for i := range uint64(10_100) {
+			list(t, c, catalogue.Key{Server: server().Hash, Era: message.Modern, Capabilities: 1 + i}, server(), src)
+		}
+		key := modernKey(server(), "key:1")
+		list(t, c, key, server(), src)
+		list(t, c, key, server(), src)
+		synctest.Wait()
+		if n := src.opens.Load(); n != 1 {
+			t.Fatalf("%d streams", n)
+		}
+		if n := catalogue.Asked(c); n > 10_000 {
+			t.Errorf("%d keys are remembered", n)
+		}
+		time.Sleep(12 * time.Minute)
+		if n := catalogue.Asked(c); n != 0 {
+			t.Errorf("%d keys are still remembered", n)
 		}
 	})
 }

@@ -19,6 +19,8 @@ type Greeting struct {
 	Agent string
 	// Parts are the servers that answered, in the order of names.
 	Parts []Part
+	// Incomplete: there are more servers than these, which nobody has asked.
+	Incomplete bool
 	// ToolsOnly: nothing but tools is open on the endpoint.
 	ToolsOnly bool
 	Outcomes  []Outcome
@@ -87,7 +89,7 @@ func AppendDiscover(dst, id []byte, h Greeting) []byte {
 	return append(dst, "}}}"...)
 }
 
-func (h *Greeting) missing() bool { return len(h.Parts) == 0 || !allOK(h.Outcomes) }
+func (h *Greeting) missing() bool { return h.Incomplete || len(h.Parts) == 0 || !allOK(h.Outcomes) }
 
 func (h *Greeting) appendCapabilities(dst []byte) []byte {
 	list := make([][]byte, 0, len(h.Parts)+1)

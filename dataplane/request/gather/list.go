@@ -121,14 +121,15 @@ func (p *Page) ttl() time.Duration {
 const everybody = "anonymous"
 
 // private reports whether the page is for this caller only. What callers may reach depends on who they are, so that a page is for all only
-// where all are the same one, who may use everything, and no server says otherwise.
+// where all are the same one, who may use everything, no server says otherwise, and none is sent headers of a caller's choice.
 func (p *Page) private() bool {
 	if p.Scope.Principal == nil || p.Scope.Principal.ID != everybody {
 		return true
 	}
 	for i := range p.Parts {
 		part := &p.Parts[i]
-		if !part.Member.Access.Free() || part.Member.Server.Internal || !part.Member.Server.Ranges.Empty() {
+		s := part.Member.Server
+		if !part.Member.Access.Free() || s.Internal || !s.Ranges.Empty() || len(s.ClientHeaders)+len(s.ForwardHeaders) > 0 {
 			return true
 		}
 		if part.List != nil && part.List.Private {

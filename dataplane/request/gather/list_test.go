@@ -194,6 +194,8 @@ func TestCacheHints(t *testing.T) {
 	objs := tabled(t, server(t, "a", nil), server(t, "b", nil), key(t, everything()))
 	restricted := tabled(t, server(t, "a", nil), server(t, "b", nil),
 		key(t, &configv1.ApiKeySpec{Servers: []string{"*"}, Tools: []*configv1.ToolRule{{Server: "a", Deny: []string{"x"}}}}))
+	headed := tabled(t, object(t, "server", "a", &configv1.Server{Name: "a", Spec: &configv1.ServerSpec{ClientHeaders: []string{"x-tenant"},
+		Endpoints: []*configv1.Endpoint{{Url: "http://127.0.0.1:1/mcp"}}}}), server(t, "b", nil), key(t, everything()))
 	failed := []gather.Outcome{{Server: "a", Status: gather.Timeout}}
 	for _, c := range []struct {
 		name      string
@@ -211,6 +213,7 @@ func TestCacheHints(t *testing.T) {
 		{"something is missing", objs, catalogue.List{TTL: time.Minute}, catalogue.List{TTL: time.Minute}, failed, true, 5000, "public"},
 		{"one is private", objs, catalogue.List{TTL: time.Minute}, catalogue.List{TTL: time.Minute, Private: true}, nil, true, 60000, "private"},
 		{"grants filter", restricted, catalogue.List{TTL: time.Minute}, catalogue.List{TTL: time.Minute}, nil, true, 60000, "private"},
+		{"one is sent headers of the caller's choice", headed, catalogue.List{TTL: time.Minute}, catalogue.List{TTL: time.Minute}, nil, true, 60000, "private"},
 		{"others may have less", objs, catalogue.List{TTL: time.Minute}, catalogue.List{TTL: time.Minute}, nil, false, 60000, "private"},
 	} {
 		s := scope(t, c.table, "")

@@ -35,6 +35,7 @@ func (w *walk) run() {
 	}
 	after := &w.page.After
 	first, _ := slices.BinarySearchFunc(w.page.Parts, after.Server, func(p ListPart, name string) int { return strings.Compare(p.Member.Server.Name, name) })
+	w.dst = slices.Grow(w.dst, room(w.page.Parts[first:], w.page.Most))
 	for i := first; i < len(w.page.Parts) && !w.more; i++ {
 		part := &w.page.Parts[i]
 		if part.List == nil {
@@ -47,6 +48,24 @@ func (w *walk) run() {
 		w.enter(part)
 		w.items(items)
 	}
+}
+
+// room is about what a page of those parts takes, so that it needn't be moved about while it grows. Parts of which the caller doesn't see
+// everything aren't counted.
+func room(parts []ListPart, most int) (size int) {
+	for i := range parts {
+		p := &parts[i]
+		if p.List == nil || !p.Member.Access.Free() {
+			continue
+		}
+		for j := range p.List.Items {
+			if most--; most < 0 || size > MaxPage {
+				return min(size, MaxPage)
+			}
+			size += len(p.List.Items[j].Raw) + len(p.Member.Server.Name) + len(`-,`)
+		}
+	}
+	return min(size, MaxPage)
 }
 
 // behind returns the items after that name.

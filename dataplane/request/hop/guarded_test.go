@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -182,4 +183,33 @@ func gathered(t *testing.T, reg *prometheus.Registry) string {
 		}
 	}
 	return b.String()
+}
+
+// Red when a call that its caller makes last long speaks against a server that answers others.
+func TestASlowToolDoesntCloseAServerThatAnswersOthers(t *testing.T) {
+	up := mcptest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m := mcptest.Read(r)
+		if m.Method == "tools/call" {
+			<-r.Context().Done()
+			return
+		}
+		mcptest.Result(w, m, `{}`)
+	}))
+	h, s := newHop(t), instances(t, breaker, up.URL)
+	s.Timeouts.FirstByte = 300 * time.Millisecond
+	var slow sync.WaitGroup
+	for range 10 {
+		slow.Go(func() {
+			if _, _, _, err := outcome(h, context.Background(), callOf(s)); kindOf(t, err) != fault.TimedOut {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if _, _, _, err := outcome(h, context.Background(), listOf(s)); err != nil {
+		t.Fatal(err)
+	}
+	slow.Wait()
+	if _, _, _, err := outcome(h, context.Background(), listOf(s)); err != nil {
+		t.Errorf("it gets no calls: %v", err)
+	}
 }

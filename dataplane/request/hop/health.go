@@ -154,7 +154,7 @@ func (h *Hop) probe(ctx context.Context, l *balance.Lease, attach Attach) balanc
 	if body, err := wholeAnswer(&a, s.Name, answerOfProbe); err == nil {
 		h.Learn(s, c.MCPMethod, a.Status, body, now)
 	}
-	if a.Status >= http.StatusInternalServerError {
+	if a.Status >= http.StatusInternalServerError && (s.Transport != "sse" || gatewayStatus(a.Status)) { // nothing is POSTed to the URL of a stream
 		return balance.Failed
 	}
 	return balance.Alive

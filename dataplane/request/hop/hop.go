@@ -8,10 +8,12 @@ package hop
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/hopgate/hopgate/dataplane/request/hop/balance"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
+	"github.com/hopgate/hopgate/dataplane/request/hop/sse"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
@@ -25,12 +27,16 @@ type Hop struct {
 	memory  memory
 	balance *balance.Balance
 	fields  sync.Pool // *[]byte
+	events  *sse.Hub  // sessions of servers of transport sse
+	owner   func() string
 }
 
 // New returns a hop over a client. version goes into the User-Agent upstreams see.
 func New(client *transport.Client, version string) *Hop {
-	return &Hop{client: client, agent: "hopgate/" + version, balance: balance.New(nil),
+	h := &Hop{client: client, agent: "hopgate/" + version, balance: balance.New(nil),
 		fields: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+	h.events = sse.New(sse.Config{Owner: h.address})
+	return h
 }
 
 // Field is one header that travels because the protocol says so.
@@ -40,8 +46,10 @@ type Field struct{ Name, Value string }
 type Call struct {
 	Server   *table.Server
 	Settings *table.Settings
-	Method   string // POST, GET, DELETE
-	Body     []byte // of a POST
+	// Principal is the id of who calls; what is kept or waits for the call counts as theirs. Empty: nobody's.
+	Principal string
+	Method    string // POST, GET, DELETE
+	Body      []byte // of a POST
 	// Session is the upstream's own session id; empty for none.
 	Session string
 	// Revision goes out as MCP-Protocol-Version; empty: not sent.
@@ -72,6 +80,8 @@ type Answer struct {
 	Header transport.Header
 	Type   transport.ContentType
 	Body
+
+	session string // of transport sse
 }
 
 // Body is what follows the head. One goroutine uses it at a time.
@@ -88,8 +98,18 @@ type Body interface {
 	Close()
 }
 
-// Session is the session id an upstream gives with its answer to initialize; empty for none.
-func (a *Answer) Session() string { return a.Header.Get("Mcp-Session-Id") }
+// Session is the session id an upstream gives with its answer to initialize; empty for none. One that looks like an id of our own is none: it
+// could name a data plane to which calls would be handed.
+func (a *Answer) Session() string {
+	if a.session != "" {
+		return a.session
+	}
+	id := a.Header.Get("Mcp-Session-Id")
+	if strings.HasPrefix(id, sse.Prefix) {
+		return ""
+	}
+	return id
+}
 
 // keepDial lets the last leg of a one-shot call tell how its connection was made, which the initialize before it did.
 func keepDial(now, before *telemetry.Timing) {

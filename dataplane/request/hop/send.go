@@ -27,6 +27,7 @@ type sending struct {
 	call *Call
 	rec  *telemetry.Record
 	view *balance.Server
+	to   *table.Target // in place of that of the instance, at the same address; nil: none
 	req  transport.Request
 
 	began time.Time     // the first attempt
@@ -46,10 +47,13 @@ func (h *Hop) Send(ctx context.Context, c *Call, rec *telemetry.Record) (Answer,
 	if c.Server.Target == nil && len(c.Server.Instances) == 0 {
 		return Answer{}, nowhere(c.Server.Name)
 	}
+	if c.Server.Transport == "sse" {
+		return h.sendOverStream(ctx, c, rec)
+	}
 	view := h.balance.Of(c.Server)
 	limited := !c.Stream && view.Limited()
 	if limited {
-		if err := view.Enter(ctx, c.Instance); err != nil {
+		if err := view.Enter(ctx, c.Instance, c.Principal); err != nil {
 			return Answer{}, err
 		}
 	}
@@ -113,11 +117,15 @@ var errAnew = errors.New("hop: again")
 
 // attempt makes the exchange once.
 func (s *sending) attempt(lease *balance.Lease, n int) (Answer, error) {
-	res, err := s.hop.client.Do(s.ctx, lease.Target, &s.req, &s.rec.Upstream)
+	to := lease.Target
+	if s.to != nil {
+		to = s.to
+	}
+	res, err := s.hop.client.Do(s.ctx, to, &s.req, &s.rec.Upstream)
 	if n == 1 {
 		s.began = s.rec.Upstream.Start
 	}
-	lease.Settle(s.verdict(err))
+	lease.Judge(s.verdict(err), s.rec.Upstream.Start, s.rec.Upstream.Headers)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -139,7 +147,7 @@ func (s *sending) verdict(err error) balance.Verdict {
 	if f == nil {
 		took := s.rec.Upstream.End.Sub(s.rec.Upstream.Start)
 		if s.call.Repeatable && errors.Is(err, context.DeadlineExceeded) && 2*took >= s.call.Server.Timeouts.List {
-			return balance.Failed
+			return balance.Silent
 		}
 		return balance.Nothing
 	}
@@ -151,7 +159,7 @@ func (s *sending) verdict(err error) balance.Verdict {
 		return balance.Failed
 	case fault.Headers:
 		if f.Kind == fault.Reset || f.Kind == fault.TimedOut {
-			return balance.Failed
+			return balance.Silent
 		}
 	}
 	return balance.Nothing

@@ -73,6 +73,16 @@ func AppendAcknowledged(dst, id []byte, l Listen) []byte {
 	return append(dst, "}}}\n\n"...)
 }
 
+// AppendListChanged appends an event that tells, on the stream of the subscriptions/listen request with that raw id, that a list has changed:
+// "tools", "prompts" or "resources" (2026-07-28, subscriptions).
+func AppendListChanged(dst, id []byte, list string) []byte {
+	dst = append(dst, "event: message\ndata: "+`{"jsonrpc":"2.0","method":"notifications/`...)
+	dst = append(dst, list...)
+	dst = append(dst, `/list_changed","params":{"_meta":{"`+metaSubscription+`":`...)
+	dst = appendOneLine(dst, id)
+	return append(dst, "}}}\n\n"...)
+}
+
 // AppendWatch appends a subscriptions/listen request of our own for changes of all lists.
 func AppendWatch(dst []byte, a Ask) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
@@ -87,7 +97,7 @@ func AppendWatch(dst []byte, a Ask) []byte {
 // that isn't sound, nothing is changed.
 func ReplaceCancelled(dst, data []byte, id func(raw []byte) ([]byte, error)) (out []byte, changed bool, err error) {
 	var e Envelope
-	if Scan(data, MaxDepth, &e) != nil || !e.CancelID.Present() {
+	if Scan(data, MaxDepth, &e); !e.CancelID.Present() { //nolint:errcheck // of what isn't sound nothing is present
 		return dst, false, nil
 	}
 	raw, err := id(e.CancelID.Of(data))

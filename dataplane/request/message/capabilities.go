@@ -4,12 +4,17 @@ const (
 	tasksExtension = "io.modelcontextprotocol/tasks"
 	// mergedDepth is how deep capabilities are merged; deeper down the first of several stands as it is.
 	mergedDepth = 8
+	// mostCapabilities bounds what one server may say of its capabilities, in bytes.
+	mostCapabilities = 64 << 10
+	// fewNames is up to how many names are looked through one by one.
+	fewNames = 16
 )
 
 // MergeCapabilities appends the union of several servers' raw capabilities: members that any of them has, objects merged with one another to a
 // depth of 8, flags true when one of them is. Of other values the first counts, byte for byte. Members come in the order in which they are
 // first seen. Left out are tasks, and the extension io.modelcontextprotocol/tasks: tasks have no place among several servers. An element of
-// the list that isn't a JSON object, or that has a name twice where objects are merged, adds nothing. without names further ones to leave out.
+// the list that isn't a JSON object, is larger than 64 KiB, or has a name twice where objects are merged, adds nothing. without names further ones
+// to leave out.
 func MergeCapabilities(dst []byte, list [][]byte, without ...string) []byte {
 	root := tree{}
 	for _, raw := range list {
@@ -32,12 +37,13 @@ type tree struct {
 	raw   []byte // of a leaf
 	names []string
 	kids  []*tree
+	index map[string]int // of names, once there are many; nil: not yet
 }
 
 // plant reads an object.
 func plant(raw []byte) (*tree, bool) {
 	c := cursor{b: raw, limit: MaxDepth}
-	if c.space(); !c.at('{') {
+	if c.space(); !c.at('{') || len(raw) > mostCapabilities {
 		return nil, false
 	}
 	t := grow(&c, mergedDepth)
@@ -59,6 +65,9 @@ func grow(c *cursor, depth int) *tree {
 }
 
 func (t *tree) find(name string) int {
+	if len(t.names) > fewNames {
+		return t.lookUp(name)
+	}
 	for i, n := range t.names {
 		if n == name {
 			return i
@@ -67,8 +76,23 @@ func (t *tree) find(name string) int {
 	return -1
 }
 
+// lookUp is find for many names: a server may have thousands. The index is brought up to date first.
+func (t *tree) lookUp(name string) int {
+	if t.index == nil {
+		t.index = make(map[string]int, 2*len(t.names))
+	}
+	for i := len(t.index); i < len(t.names); i++ {
+		t.index[t.names[i]] = i
+	}
+	if i, ok := t.index[name]; ok {
+		return i
+	}
+	return -1
+}
+
 func (t *tree) drop(name string) {
 	if i := t.find(name); i >= 0 {
+		t.index = nil
 		t.names = append(t.names[:i], t.names[i+1:]...)
 		t.kids = append(t.kids[:i], t.kids[i+1:]...)
 	}

@@ -36,20 +36,6 @@ func Bare(event []byte) bool {
 	return true
 }
 
-// HasData reports whether a raw event has data, as Data tells.
-func HasData(event []byte) bool {
-	for lines := 0; len(event) > 0; {
-		var value []byte
-		var is bool
-		if value, event, is = field(event, "data"); is {
-			if lines++; lines > 1 || len(value) > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // HasID reports whether a raw event carries an id, so that its stream can be resumed after it (MCP up to 2025-11-25).
 func HasID(event []byte) bool { return len(ID(event)) > 0 }
 

@@ -34,9 +34,6 @@ func TestDataOfAnEvent(t *testing.T) {
 		if string(data) != c.data || ok != c.ok {
 			t.Errorf("%s: data %q %v, want %q %v", c.name, data, ok, c.data, c.ok)
 		}
-		if got := message.HasData([]byte(c.event)); got != c.ok {
-			t.Errorf("%s: has data: %v, want %v", c.name, got, c.ok)
-		}
 		if id := message.ID([]byte(c.event)); string(id) != c.id || message.HasID([]byte(c.event)) != (c.id != "") {
 			t.Errorf("%s: id %q, want %q", c.name, id, c.id)
 		}
@@ -77,9 +74,6 @@ func FuzzData(f *testing.F) {
 		data, ok := message.Data(nil, event)
 		if string(data) != want || ok != (want != "") {
 			t.Fatalf("%q gives %q %v, want %q", event, data, ok, want)
-		}
-		if message.HasData(event) != ok {
-			t.Fatalf("%q has data: %v, want %v", event, !ok, ok)
 		}
 	})
 }

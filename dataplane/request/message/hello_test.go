@@ -2,9 +2,11 @@ package message_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/message"
 )
@@ -133,5 +135,26 @@ func TestIsServerRequest(t *testing.T) {
 		if got := message.Method([]byte(c.in)); got != c.named {
 			t.Errorf("%s: method %q, want %q", c.in, got, c.named)
 		}
+	}
+}
+
+// Red when names are looked through one by one (it takes half a minute then), or what a server says isn't bounded.
+func TestCapabilitiesOfHostileServersAreMergedInTime(t *testing.T) {
+	list := make([][]byte, 32)
+	for i := range list {
+		var b strings.Builder
+		for j := 0; b.Len() < 63<<10; j++ {
+			fmt.Fprintf(&b, `,"%d-%d":1`, i, j)
+		}
+		list[i] = []byte("{" + b.String()[1:] + "}")
+	}
+	began := time.Now()
+	got := message.MergeCapabilities(nil, list)
+	if took := time.Since(began); took > 5*time.Second || !json.Valid(got) || !strings.Contains(string(got), `"31-10":1`) {
+		t.Errorf("%d bytes after %v", len(got), took)
+	}
+	long := `{"tools":{},"x":"` + strings.Repeat("x", 64<<10) + `"}`
+	if got := message.MergeCapabilities(nil, [][]byte{[]byte(long), []byte(`{"prompts":{}}`)}); string(got) != `{"prompts":{}}` {
+		t.Errorf("%d bytes", len(got))
 	}
 }

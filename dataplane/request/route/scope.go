@@ -20,8 +20,9 @@ type Scope struct {
 	One *table.Server
 	// Toolset of an endpoint of one.
 	Toolset *table.Toolset
-	// only holds the servers that the endpoint names, with what the caller narrowed it to; nil: each.
-	only map[string]struct{}
+	// named is what the endpoint names, narrowed what the caller narrowed it to; nil: each server. They are looked up, never listed, for a call:
+	// it costs the same however many servers a group has.
+	named, narrowed []term
 }
 
 // Place is from where a caller comes, and where this data plane stands.
@@ -50,12 +51,7 @@ func (s *Scope) Member(name string) (m Member, ok bool) {
 }
 
 func (s *Scope) member(server *table.Server) (m Member, ok bool) {
-	if s.only != nil {
-		if _, named := s.only[server.Name]; !named {
-			return m, false
-		}
-	}
-	if !server.Reachable(s.Place.Internal, s.Place.Client) {
+	if !s.names(server) || !server.Reachable(s.Place.Internal, s.Place.Client) {
 		return m, false
 	}
 	m = Member{Server: server, Access: s.Table.Access(s.Principal, server)}
@@ -71,20 +67,20 @@ func (s *Scope) Members() []Member {
 		}
 	}
 	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.Server.Name, b.Server.Name) })
-	return out
+	return slices.CompactFunc(out, func(a, b Member) bool { return a.Server == b.Server })
 }
 
+// servers are those among which all members are; one may come again.
 func (s *Scope) servers() iter.Seq[*table.Server] {
-	if s.only == nil {
-		return s.Table.Servers()
+	switch {
+	case s.narrowed != nil:
+		return s.standing(s.narrowed)
+	case s.named != nil:
+		return s.standing(s.named)
+	case s.Toolset != nil:
+		return s.Table.Of(s.Toolset)
 	}
-	return func(yield func(*table.Server) bool) {
-		for name := range s.only {
-			if server, ok := s.Table.Server(name); ok && !yield(server) {
-				return
-			}
-		}
-	}
+	return s.Table.Servers()
 }
 
 // Show says how the scope shows a tool of a member; ok is false when this caller can neither list nor call it here.
@@ -141,10 +137,8 @@ func (s *Scope) prefixed(shown string, list func(m *Member) iter.Seq[string]) (m
 		return m, "", false
 	}
 	if cut && list != nil {
-		for tool := range list(&m) {
-			if v, open := s.Show(&m, tool); open && v.Name == shown {
-				return m, tool, true
-			}
+		if tool, ok := first(m, list, func(m *Member, tool string) bool { v, open := s.Show(m, tool); return open && v.Name == shown }); ok {
+			return m, tool, true
 		}
 	}
 	tool, ok = m.Server.Shape.Real(rest)
@@ -165,13 +159,22 @@ func (s *Scope) Prompt(shown string, list func(m *Member) iter.Seq[string]) (m M
 		return Member{}, "", false
 	}
 	if cut && list != nil {
-		for prompt := range list(&m) {
-			if names.Expose(server, prompt) == shown {
-				return m, prompt, true
-			}
+		if prompt, ok := first(m, list, func(m *Member, prompt string) bool { return names.Expose(m.Server.Name, prompt) == shown }); ok {
+			return m, prompt, true
 		}
 	}
 	return m, rest, true
+}
+
+// first returns the first name in the list of a member that is meant. It has a copy of the member, which only names that may have been cut
+// bring to the heap.
+func first(m Member, list func(m *Member) iter.Seq[string], meant func(m *Member, name string) bool) (name string, ok bool) {
+	for name := range list(&m) {
+		if meant(&m, name) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // Resource returns the member and the server's own URI of a resource that is known under a URI.

@@ -1,7 +1,9 @@
 package route
 
 import (
+	"iter"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/hopgate/hopgate/dataplane/request/endpoint"
@@ -29,11 +31,51 @@ func Several(t *table.Table, p *table.Principal, door endpoint.Endpoint, narrow 
 			return s, err
 		}
 	default: // a name in the one namespace that isn't a server's
-		if !s.toolset(door.Name) && !s.named(door.Name) {
+		if !s.toolset(door.Name) && !s.one(door.Name) {
 			return s, missing(t, p, door.Name, place.Internal, place.Client)
 		}
 	}
 	return s, s.narrow(narrow)
+}
+
+// term is a name that an endpoint is made of: a server's, or an access group's.
+type term struct {
+	name  string
+	group bool
+}
+
+func (t *term) holds(server *table.Server) bool {
+	if t.group {
+		return slices.Contains(server.Groups, t.name)
+	}
+	return server.Name == t.name
+}
+
+// names reports whether the endpoint, as it was narrowed, is about a server.
+func (s *Scope) names(server *table.Server) bool {
+	holds := func(t term) bool { return t.holds(server) }
+	return (s.Toolset == nil || s.Toolset.Has(server.Name)) &&
+		(s.named == nil || slices.ContainsFunc(s.named, holds)) &&
+		(s.narrowed == nil || slices.ContainsFunc(s.narrowed, holds))
+}
+
+// standing are the servers that terms stand for; one that several stand for comes again.
+func (s *Scope) standing(terms []term) iter.Seq[*table.Server] {
+	return func(yield func(*table.Server) bool) {
+		for _, t := range terms {
+			if server, ok := s.Table.Server(t.name); !t.group && ok && !yield(server) {
+				return
+			}
+			if !t.group {
+				continue
+			}
+			for _, server := range s.Table.Group(t.name) {
+				if !yield(server) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // toolset makes the scope that of a toolset, if the caller may use a server of it.
@@ -42,52 +84,37 @@ func (s *Scope) toolset(name string) bool {
 	if !ok {
 		return false
 	}
-	s.Toolset, s.only = ts, map[string]struct{}{}
-	open := false
-	for i := range ts.Tools {
-		server := ts.Tools[i].Server
-		if _, seen := s.only[server]; seen {
-			continue
+	s.Toolset = ts
+	for server := range s.Table.Of(ts) {
+		if _, open := s.member(server); open {
+			return true
 		}
-		s.only[server] = struct{}{}
-		_, member := s.Member(server)
-		open = open || member
 	}
-	if !open {
-		s.Toolset, s.only = nil, nil
-	}
-	return open
+	s.Toolset = nil
+	return false
 }
 
-// named adds a server or the servers of an access group to what the scope names, if the caller may use one of them.
-func (s *Scope) named(name string) bool {
-	only := s.only
-	s.only = nil
-	members := s.of(name)
-	s.only = only
-	if len(members) == 0 {
-		return false
+// one makes the scope that of a server or an access group, if the caller may use a server of it.
+func (s *Scope) one(name string) bool {
+	t, ok := s.term(name)
+	if ok {
+		s.named = []term{t}
 	}
-	if s.only == nil {
-		s.only = make(map[string]struct{}, len(members))
-	}
-	for _, m := range members {
-		s.only[m] = struct{}{}
-	}
-	return true
+	return ok
 }
 
-// of returns the names of the servers that a name stands for and that the scope has for the caller.
-func (s *Scope) of(name string) (servers []string) {
+// term returns what a name stands for among what the scope has for the caller: a server before a group of that name. It looks at servers of
+// the group until one is open.
+func (s *Scope) term(name string) (t term, ok bool) {
 	if _, ok := s.Member(name); ok {
-		return []string{name}
+		return term{name: name}, true
 	}
 	for _, server := range s.Table.Group(name) {
 		if _, ok := s.member(server); ok {
-			servers = append(servers, server.Name)
+			return term{name: name, group: true}, true
 		}
 	}
-	return servers
+	return term{}, false
 }
 
 // list reads a comma list: each name must stand for something the caller may use.
@@ -96,14 +123,21 @@ func (s *Scope) list(text string) error {
 	if len(names) > mostNamed {
 		return tooMany("the list in the path")
 	}
+	terms := make([]term, 0, len(names))
 	for _, name := range names {
-		if name = strings.TrimSpace(name); name != "" && !s.named(name) {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		t, ok := s.term(name)
+		if !ok {
 			return missing(s.Table, s.Principal, name, s.Place.Internal, s.Place.Client)
 		}
+		terms = append(terms, t)
 	}
-	if s.only == nil {
+	if len(terms) == 0 {
 		return missing(s.Table, s.Principal, text, s.Place.Internal, s.Place.Client)
 	}
+	s.named = terms
 	return nil
 }
 
@@ -117,18 +151,18 @@ func (s *Scope) narrow(values []string) error {
 	if len(names) > mostNamed {
 		return tooMany("x-mcp-servers")
 	}
-	kept := map[string]struct{}{}
+	terms := make([]term, 0, len(names))
 	for _, name := range names {
-		for _, server := range s.of(strings.TrimSpace(name)) {
-			kept[server] = struct{}{}
+		if t, ok := s.term(strings.TrimSpace(name)); ok {
+			terms = append(terms, t)
 		}
 	}
-	if len(kept) == 0 {
+	if len(terms) == 0 {
 		return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
 			Message: "x-mcp-servers names nothing that this caller may reach here: " + redact.Text(text),
 			Hint:    "name servers or access groups of this endpoint, or leave the header out"}
 	}
-	s.only = kept
+	s.narrowed = terms
 	return nil
 }
 

@@ -64,18 +64,18 @@ type Token struct {
 	Stable bool
 }
 
-// Why a token doesn't open. Malformed comes wrapped, with what is wrong.
-var ( //nolint:staticcheck // they read as words of the package: seal.Expired
-	Malformed      = errors.New("not a token of this purpose")
-	UnknownKey     = errors.New("sealed with a key that isn't held")
-	OtherPrincipal = errors.New("sealed for another principal")
-	OtherEndpoint  = errors.New("sealed on another endpoint")
-	Expired        = errors.New("expired")
-	NoRing         = errors.New("no sealing key is held")
+// Why a token doesn't open. ErrMalformed comes wrapped, with what is wrong.
+var (
+	ErrMalformed      = errors.New("not a token of this purpose")
+	ErrUnknownKey     = errors.New("sealed with a key that isn't held")
+	ErrOtherPrincipal = errors.New("sealed for another principal")
+	ErrOtherEndpoint  = errors.New("sealed on another endpoint")
+	ErrExpired        = errors.New("expired")
+	ErrNoRing         = errors.New("no sealing key is held")
 )
 
-// TooLarge is a payload that doesn't fit into a token.
-var TooLarge = errors.New("too large to be sealed") //nolint:staticcheck // see above
+// ErrTooLarge is a payload that doesn't fit into a token.
+var ErrTooLarge = errors.New("too large to be sealed")
 
 // A token is the unpadded base64url form of
 //
@@ -97,12 +97,12 @@ var encoding = base64.RawURLEncoding.Strict()
 
 // Seal makes the token for t with the ring's sealing key. Tokens are visible ASCII (base64url); no two are the same, but for Stable ones.
 //
-// Errors are NoRing, TooLarge (the token would be longer than the purpose's limit), and those of a purpose that isn't one.
+// Errors are ErrNoRing, ErrTooLarge (the token would be longer than the purpose's limit), and those of a purpose that isn't one.
 func Seal(ring *table.Ring, t Token) (string, error) {
 	limit := t.Purpose.Limit()
 	switch {
 	case ring == nil:
-		return "", NoRing
+		return "", ErrNoRing
 	case limit == 0:
 		return "", errors.New("seal: no such purpose: " + string(t.Purpose))
 	}
@@ -116,7 +116,7 @@ func Seal(ring *table.Ring, t Token) (string, error) {
 	b = appendTimes(b, t.Issued, t.Expires)
 	b = append(b, t.Payload...)
 	if encoding.EncodedLen(len(b)+chacha20poly1305.Overhead) > limit {
-		return "", TooLarge
+		return "", ErrTooLarge
 	}
 	aead, err := chacha20poly1305.NewX(key.Secret[:])
 	if err != nil {
@@ -152,7 +152,7 @@ func Open(ring *table.Ring, p Purpose, token, principal, endpoint string, now ti
 // OpenToken is Open for those who want to know the times too.
 func OpenToken(ring *table.Ring, p Purpose, token, principal, endpoint string, now time.Time) (Token, error) {
 	if ring == nil {
-		return Token{}, NoRing
+		return Token{}, ErrNoRing
 	}
 	b, err := parse(token, p.Limit(), boundSize(p, principal, endpoint))
 	if err != nil {
@@ -160,7 +160,7 @@ func OpenToken(ring *table.Ring, p Purpose, token, principal, endpoint string, n
 	}
 	key := find(ring, binary.BigEndian.Uint32(b[atKey:]))
 	if key == nil {
-		return Token{}, UnknownKey
+		return Token{}, ErrUnknownKey
 	}
 	aead, err := chacha20poly1305.NewX(key.Secret[:])
 	if err != nil {
@@ -177,12 +177,12 @@ func OpenToken(ring *table.Ring, p Purpose, token, principal, endpoint string, n
 		return Token{}, malformed("no times in it")
 	}
 	if !now.Before(t.Expires) {
-		return Token{}, Expired
+		return Token{}, ErrExpired
 	}
 	return t, nil
 }
 
-func malformed(why string) error { return fmt.Errorf("%w: %s", Malformed, why) }
+func malformed(why string) error { return fmt.Errorf("%w: %s", ErrMalformed, why) }
 
 // parse decodes a token into a slice with spare room behind it, and checks its frame.
 func parse(token string, limit, spare int) ([]byte, error) {
@@ -219,9 +219,9 @@ func whyNot(b []byte, key *table.SealKey, principal, endpoint string) error {
 	tags, got := tagsOf(key, principal, endpoint), b[atTags:atNonce]
 	switch {
 	case !slices.Equal(tags[:4], got[:4]):
-		return OtherPrincipal
+		return ErrOtherPrincipal
 	case !slices.Equal(tags[4:], got[4:]):
-		return OtherEndpoint
+		return ErrOtherEndpoint
 	}
 	return malformed("altered, or of another purpose")
 }

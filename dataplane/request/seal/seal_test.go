@@ -79,7 +79,7 @@ func TestATokenServesOnePurpose(t *testing.T) {
 			if p == q {
 				continue
 			}
-			if got, err := seal.Open(r, q, s, tok.Principal, tok.Endpoint, now); !errors.Is(err, seal.Malformed) || got != nil {
+			if got, err := seal.Open(r, q, s, tok.Principal, tok.Endpoint, now); !errors.Is(err, seal.ErrMalformed) || got != nil {
 				t.Errorf("%s opened as %q: %q, %v", p, q, got, err)
 			}
 		}
@@ -108,19 +108,19 @@ func TestWhyATokenDoesNotOpen(t *testing.T) {
 		at                         time.Time
 		want                       error
 	}{
-		{"no ring", nil, s, tok.Principal, tok.Endpoint, now, seal.NoRing},
-		{"key dropped", ring(2), s, tok.Principal, tok.Endpoint, now, seal.UnknownKey},
-		{"another key of that id", forged, s, tok.Principal, tok.Endpoint, now, seal.OtherPrincipal},
-		{"other principal", r, s, "key:01JE", tok.Endpoint, now, seal.OtherPrincipal},
-		{"other endpoint", r, s, tok.Principal, "/mcp/", now, seal.OtherEndpoint},
-		{"seam moved", r, s, tok.Principal + "/", tok.Endpoint[1:], now, seal.OtherPrincipal},
-		{"its end", r, s, tok.Principal, tok.Endpoint, tok.Expires, seal.Expired},
-		{"nothing", r, "", tok.Principal, tok.Endpoint, now, seal.Malformed},
-		{"cut", r, s[:len(s)-1], tok.Principal, tok.Endpoint, now, seal.Malformed},
-		{"line break", r, s[:9] + "\n" + s[9:], tok.Principal, tok.Endpoint, now, seal.Malformed},
-		{"padding", r, s + "=", tok.Principal, tok.Endpoint, now, seal.Malformed},
-		{"too long", r, strings.Repeat("A", seal.Event.Limit()+1), tok.Principal, tok.Endpoint, now, seal.Malformed},
-		{"zeros", r, strings.Repeat("A", 200), tok.Principal, tok.Endpoint, now, seal.Malformed},
+		{"no ring", nil, s, tok.Principal, tok.Endpoint, now, seal.ErrNoRing},
+		{"key dropped", ring(2), s, tok.Principal, tok.Endpoint, now, seal.ErrUnknownKey},
+		{"another key of that id", forged, s, tok.Principal, tok.Endpoint, now, seal.ErrOtherPrincipal},
+		{"other principal", r, s, "key:01JE", tok.Endpoint, now, seal.ErrOtherPrincipal},
+		{"other endpoint", r, s, tok.Principal, "/mcp/", now, seal.ErrOtherEndpoint},
+		{"seam moved", r, s, tok.Principal + "/", tok.Endpoint[1:], now, seal.ErrOtherPrincipal},
+		{"its end", r, s, tok.Principal, tok.Endpoint, tok.Expires, seal.ErrExpired},
+		{"nothing", r, "", tok.Principal, tok.Endpoint, now, seal.ErrMalformed},
+		{"cut", r, s[:len(s)-1], tok.Principal, tok.Endpoint, now, seal.ErrMalformed},
+		{"line break", r, s[:9] + "\n" + s[9:], tok.Principal, tok.Endpoint, now, seal.ErrMalformed},
+		{"padding", r, s + "=", tok.Principal, tok.Endpoint, now, seal.ErrMalformed},
+		{"too long", r, strings.Repeat("A", seal.Event.Limit()+1), tok.Principal, tok.Endpoint, now, seal.ErrMalformed},
+		{"zeros", r, strings.Repeat("A", 200), tok.Principal, tok.Endpoint, now, seal.ErrMalformed},
 	} {
 		if got, err := seal.Open(c.ring, seal.Event, c.token, c.principal, c.endpoint, c.at); !errors.Is(err, c.want) || got != nil {
 			t.Errorf("%s: %q, %v", c.name, got, err)
@@ -168,14 +168,14 @@ func TestRoom(t *testing.T) {
 			t.Errorf("%s: %v", p, err)
 		}
 		tok.Payload = make([]byte, p.Room()+1)
-		if s, err := seal.Seal(r, tok); !errors.Is(err, seal.TooLarge) || s != "" {
+		if s, err := seal.Seal(r, tok); !errors.Is(err, seal.ErrTooLarge) || s != "" {
 			t.Errorf("%s: %d bytes, %v", p, len(s), err)
 		}
 	}
 }
 
 func TestWhatCannotBeSealed(t *testing.T) {
-	if _, err := seal.Seal(nil, token(seal.Peer)); !errors.Is(err, seal.NoRing) {
+	if _, err := seal.Seal(nil, token(seal.Peer)); !errors.Is(err, seal.ErrNoRing) {
 		t.Error(err)
 	}
 	for _, p := range []seal.Purpose{"", "hopgate session 2"} {
@@ -192,7 +192,7 @@ func TestTimesOutOfRange(t *testing.T) {
 		t.Errorf("without a beginning: %+v, %v", got, err)
 	}
 	tok.Issued, tok.Expires = now, now.Add(-time.Hour)
-	if _, err := seal.Open(r, seal.Peer, sealed(t, r, tok), tok.Principal, tok.Endpoint, now); !errors.Is(err, seal.Expired) {
+	if _, err := seal.Open(r, seal.Peer, sealed(t, r, tok), tok.Principal, tok.Endpoint, now); !errors.Is(err, seal.ErrExpired) {
 		t.Errorf("over before it began: %v", err)
 	}
 }
@@ -225,7 +225,7 @@ func FuzzOpen(f *testing.F) {
 		case err == nil:
 			return
 		}
-		for _, known := range []error{seal.Malformed, seal.UnknownKey, seal.OtherPrincipal, seal.OtherEndpoint} {
+		for _, known := range []error{seal.ErrMalformed, seal.ErrUnknownKey, seal.ErrOtherPrincipal, seal.ErrOtherEndpoint} {
 			if errors.Is(err, known) {
 				return
 			}

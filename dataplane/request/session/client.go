@@ -12,6 +12,12 @@ const (
 	maxClient       = 512
 )
 
+// Short returns what a client says of itself, raw JSON objects, as far as it is sealed: at most 1 KiB of capabilities and 512 bytes of client
+// info. What is short already is returned as it is.
+func Short(capabilities, client []byte) (shortened, info []byte) {
+	return shortCapabilities(capabilities), shortClient(client)
+}
+
 // shortCapabilities returns a client's capabilities, or their names alone, as many as fit, when they are long: that is what servers ask for.
 func shortCapabilities(raw []byte) []byte {
 	if len(raw) <= maxCapabilities {

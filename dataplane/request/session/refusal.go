@@ -29,15 +29,15 @@ func gone(kind fault.Kind, msg, hint string, cause error) *fault.Error {
 // refuse tells why a token doesn't open.
 func (t thing) refuse(err error) error {
 	switch {
-	case errors.Is(err, seal.Malformed):
+	case errors.Is(err, seal.ErrMalformed):
 		return t.malformed(err)
-	case errors.Is(err, seal.UnknownKey):
+	case errors.Is(err, seal.ErrUnknownKey):
 		return gone(fault.NotFound, t.it+" was sealed with a key that this gateway doesn't hold (any more)", again, nil)
-	case errors.Is(err, seal.OtherPrincipal):
+	case errors.Is(err, seal.ErrOtherPrincipal):
 		return gone(fault.Mismatch, t.it+" was issued to another caller", "use the credential that the session was opened with, or "+again, nil)
-	case errors.Is(err, seal.OtherEndpoint):
+	case errors.Is(err, seal.ErrOtherEndpoint):
 		return gone(fault.Mismatch, t.it+" was issued on another endpoint", "use the URL that the session was opened on, or "+again, nil)
-	case errors.Is(err, seal.Expired):
+	case errors.Is(err, seal.ErrExpired):
 		return gone(fault.Expired, t.it+" has expired", again, nil)
 	}
 	return unsealed(err)
@@ -60,9 +60,9 @@ func badCursor(why string, cause error) error {
 
 func refuseCursor(err error) error {
 	switch {
-	case errors.Is(err, seal.Malformed):
+	case errors.Is(err, seal.ErrMalformed):
 		return badCursor("the gateway didn't issue it for this list", err)
-	case errors.Is(err, seal.UnknownKey), errors.Is(err, seal.OtherPrincipal), errors.Is(err, seal.OtherEndpoint), errors.Is(err, seal.Expired):
+	case errors.Is(err, seal.ErrUnknownKey), errors.Is(err, seal.ErrOtherPrincipal), errors.Is(err, seal.ErrOtherEndpoint), errors.Is(err, seal.ErrExpired):
 		return badCursor("it was "+err.Error(), nil)
 	}
 	return unsealed(err)
@@ -70,7 +70,7 @@ func refuseCursor(err error) error {
 
 // unsealed is for what is the gateway's own.
 func unsealed(err error) error {
-	if errors.Is(err, seal.NoRing) {
+	if errors.Is(err, seal.ErrNoRing) {
 		return noRing()
 	}
 	return &fault.Error{Hop: fault.Gateway, Phase: fault.Session, Kind: fault.Internal, Status: http.StatusInternalServerError, Code: fault.CodeInternal,

@@ -3,9 +3,11 @@
 //
 // It promises:
 //   - A call of a server with one instance, no limit and no trouble costs one look-up without a lock and two atomic additions.
-//   - Only failures of connecting, or of answering at all, open a breaker, and the caller of Done is asked to tell nothing else. While it is
-//     open the instance gets no calls; then one probe or one call at a time finds out.
+//   - Only failures of connecting, or of answering at all, open a breaker, and the caller of Judge is asked to tell nothing else. A call without
+//     an answer says nothing while others get theirs: no caller can close a server to others with calls that take long or that it hangs up on.
+//     While a breaker is open the instance gets no calls; then one probe or one call at a time finds out.
 //   - Calls that wait for a place are served in the order in which they came, and whoever leaves frees its place at once.
+//     No principal has more than half of the waiting places, so that one can't shut out the others.
 //   - What is known about an instance outlives a change of the server's config that keeps the instance's address and path. What isn't used any
 //     more is forgotten.
 //
@@ -27,6 +29,7 @@ const sweepEvery = time.Minute
 // Balance holds the state of all servers. Its methods may be called from many goroutines.
 type Balance struct {
 	now    func() time.Time
+	start  time.Time      // when it was made
 	random func() float64 // in [0, 1)
 
 	views  views
@@ -64,6 +67,7 @@ type Instance struct {
 	breaker  breaker
 	inFlight atomic.Int64
 	probing  atomic.Bool
+	answered atomic.Int64 // when it last did, about: nanoseconds since Balance.start; 0: never
 }
 
 // New returns an empty Balance. now is the clock; nil means time.Now.
@@ -71,7 +75,8 @@ func New(now func() time.Time) *Balance {
 	if now == nil {
 		now = time.Now
 	}
-	return &Balance{now: now, random: rand.Float64, sites: map[string]*site{}, swept: now()}
+	start := now()
+	return &Balance{now: now, start: start, random: rand.Float64, sites: map[string]*site{}, swept: start}
 }
 
 // Of returns the state of a server, which must have a Target.

@@ -29,6 +29,45 @@ func TestABreakerOpensAfterFailuresInARow(t *testing.T) {
 	}
 }
 
+// Red when Judge takes Silent for Failed whatever others got.
+func TestCallsWithoutAnAnswerSayNothingWhileOthersGetTheirs(t *testing.T) {
+	c := newClock()
+	v := newBalance(c).Of(server("a"))
+	silent := func(took time.Duration) { must(t, v, 0).judged(Silent, c.t.Add(-took), time.Time{}) }
+	c.t = c.t.Add(time.Minute)
+	must(t, v, 0).judged(Alive, c.t, c.t)
+	c.t = c.t.Add(30 * time.Second)
+	for range 10 {
+		silent(time.Minute) // slow calls, all over at once; another was answered meanwhile
+	}
+	must(t, v, 0).judged(Alive, c.t, c.t)
+	c.t = c.t.Add(900 * time.Millisecond)
+	for range 10 {
+		silent(time.Millisecond) // the server hangs up on these
+	}
+	c.t = c.t.Add(200 * time.Millisecond)
+	for range 3 {
+		silent(time.Millisecond)
+	}
+	refused(t, v, 0)
+	c.t = c.t.Add(time.Second)
+	must(t, v, 0).judged(Silent, c.t, time.Time{}) // who finds out gets no answer either
+	refused(t, v, 0)
+	c.t = c.t.Add(2 * time.Second)
+	must(t, v, 0).judged(Alive, c.t, time.Time{})
+	silent(time.Minute)
+	must(t, v, 0).over(Alive)
+}
+
+func TestAServerThatNeverAnsweredIsOpenAfterSilentCallsToo(t *testing.T) {
+	c := newClock()
+	v := newBalance(c).Of(server("a"))
+	for range 3 {
+		must(t, v, 0).judged(Silent, c.t, time.Time{})
+	}
+	refused(t, v, 0)
+}
+
 func TestABreakerThatIsOffNeverOpens(t *testing.T) {
 	s := server("a")
 	s.Resilience.BreakerFailures = 0

@@ -25,6 +25,14 @@ func (v *Server) lost() *fault.Error {
 		Hint:    "initialize again; the server's endpoints have changed"}
 }
 
+// greedy is for a caller who has its share of the queue already.
+func (v *Server) greedy(share int) *fault.Error {
+	return &fault.Error{Hop: fault.Client, Phase: fault.Limit, Kind: fault.Exhausted, Server: v.Config.Name, RetryAfter: time.Second,
+		Message: "the server " + v.Config.Name + " has as many calls under way as it may here, and this caller already has " + strconv.Itoa(share) +
+			" waiting, which is its share of the queue",
+		Hint: "wait for answers before sending more; operators set the queue with spec.resilience.queue"}
+}
+
 // crowded is the gateway's own protection of a server, no fault of the caller: hence 503.
 func (v *Server) crowded(waited bool) *fault.Error {
 	r := &v.Config.Resilience

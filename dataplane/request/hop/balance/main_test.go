@@ -57,6 +57,11 @@ func (l Lease) over(verdict Verdict) {
 	l.Release()
 }
 
+func (l Lease) judged(verdict Verdict, began, answered time.Time) {
+	l.Judge(verdict, began, answered)
+	l.Release()
+}
+
 // refused is the fault of a call that gets no instance.
 func refused(t testing.TB, v *Server, only uint32) *fault.Error {
 	t.Helper()

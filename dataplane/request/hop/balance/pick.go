@@ -16,13 +16,21 @@ type Verdict uint8
 const (
 	Nothing Verdict = iota // the caller left, or the failure is about something else
 	Alive                  // the head of an answer came, whatever its status
-	Failed                 // no connection, or a connection without an answer
+	Failed                 // no connection
+	Silent                 // a connection without an answer
+)
+
+const (
+	// lately is how long an answer to another call shows that the instance answers, at least.
+	lately = time.Second
+	// about is how exactly is known when an instance answered.
+	about = 10 * time.Millisecond
 )
 
 // probeGrace is how long beyond its time limit a probe is waited for before a call finds out.
 const probeGrace = 2 * time.Second
 
-// Lease is the right to make one exchange with one instance. Settle it exactly once, then Release it exactly once.
+// Lease is the right to make one exchange with one instance. Judge or Settle it exactly once, then Release it exactly once.
 type Lease struct {
 	server   *Server
 	instance *Instance
@@ -38,14 +46,18 @@ func (v *Server) Limited() bool { return v.Config.Resilience.MaxInFlight > 0 }
 func (v *Server) Several() bool { return len(v.members) > 1 }
 
 // Enter takes a place among the server's calls at once; Exit gives it back. A call for which there is no instance anyway doesn't wait: only is
-// as for Pick. The error is a *fault.Error, of hop gateway and phase limit when there is no place, or the end of ctx.
-func (v *Server) Enter(ctx context.Context, only uint32) error {
+// as for Pick. principal is whose call it is: none has more than half of the queue, but one place always; empty: nobody's, which isn't counted. The
+// error is a *fault.Error, of phase limit when there is no place (of hop client when the principal's share is used up), or the end of ctx.
+func (v *Server) Enter(ctx context.Context, only uint32, principal string) error {
 	if f := v.down(only); f != nil {
 		return f
 	}
-	err := v.site.queue.enter(ctx, &v.Config.Resilience)
+	err := v.site.queue.enter(ctx, &v.Config.Resilience, principal)
 	var full errFull
 	if errors.As(err, &full) {
+		if full.share > 0 {
+			return v.greedy(full.share)
+		}
 		return v.crowded(full.waited)
 	}
 	return err
@@ -193,13 +205,40 @@ func (v *Server) nth(n int, avoid *table.Target) (last *member) {
 	return last
 }
 
-// Settle tells what the exchange showed.
+// Judge tells what the exchange showed that began at one time and, if the verdict is Alive, was answered at the other (zero: now). Silent counts
+// as Failed, unless the instance answered another call since it began, or just before.
+func (l *Lease) Judge(verdict Verdict, began, answered time.Time) {
+	b := l.server.balance
+	switch {
+	case verdict == Alive && !answered.IsZero():
+		l.instance.heard(answered.Sub(b.start))
+	case verdict == Alive:
+		l.instance.heard(b.now().Sub(b.start))
+	case verdict == Silent:
+		verdict = Failed
+		since := min(began.Sub(b.start), b.now().Sub(b.start)-lately)
+		if at := l.instance.answered.Load(); at != 0 && at > int64(since) {
+			verdict = Nothing
+		}
+	}
+	l.Settle(verdict)
+}
+
+// heard notes when the instance answered. The line it stands in is written now and then only, however many calls there are.
+func (i *Instance) heard(at time.Duration) {
+	n := int64(max(at, 1))
+	if last := i.answered.Load(); last == 0 || n-last > int64(about) {
+		i.answered.Store(n)
+	}
+}
+
+// Settle is Judge for who knows of no times: a probe.
 func (l *Lease) Settle(verdict Verdict) {
 	k, r := &l.instance.breaker, &l.server.Config.Resilience
 	switch verdict {
 	case Alive:
 		k.succeed(l.trial)
-	case Failed:
+	case Failed, Silent:
 		b := l.server.balance
 		if k.fail(b.now(), l.trial, r.BreakerFailures, r.BreakerOpen, b.random()) {
 			b.opened.Add(1)

@@ -146,7 +146,7 @@ func TestCallsFromManyGoroutinesAddUp(t *testing.T) {
 		wg.Go(func() {
 			v := b.Of(s)
 			for i := range 300 {
-				if err := v.Enter(t.Context(), 0); err != nil {
+				if err := v.Enter(t.Context(), 0, ""); err != nil {
 					if f := fault.As(err); f == nil || f.Kind != fault.CircuitOpen {
 						t.Error(err)
 					}

@@ -20,9 +20,11 @@ func limited(most, queue int) *table.Server {
 }
 
 // enter is a call that asks for a place, and what came of it.
-func enter(ctx context.Context, v *Server) <-chan error {
+func enter(ctx context.Context, v *Server) <-chan error { return enterAs(ctx, v, "") }
+
+func enterAs(ctx context.Context, v *Server, principal string) <-chan error {
 	got := make(chan error, 1)
-	go func() { got <- v.Enter(ctx, 0) }()
+	go func() { got <- v.Enter(ctx, 0, principal) }()
 	synctest.Wait()
 	return got
 }
@@ -108,7 +110,7 @@ func TestNobodyWaitsForAServerThatIsDown(t *testing.T) {
 		if f := faultOf(t, <-enter(context.Background(), v)); f.Kind != fault.CircuitOpen {
 			t.Errorf("%s", f.Header())
 		}
-		if f := faultOf(t, v.Enter(context.Background(), 1)); f.Kind != fault.CircuitOpen || f.RetryAfter <= 0 {
+		if f := faultOf(t, v.Enter(context.Background(), 1, "")); f.Kind != fault.CircuitOpen || f.RetryAfter <= 0 {
 			t.Errorf("%s", f.Header())
 		}
 		time.Sleep(time.Second)
@@ -116,6 +118,55 @@ func TestNobodyWaitsForAServerThatIsDown(t *testing.T) {
 		waits(t, next)
 		v.Exit()
 		<-next
+	})
+}
+
+// Red when one caller can fill the queue: the other would be refused for as long as the first one likes.
+func TestNobodyHasMoreThanHalfOfTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := New(nil).Of(limited(1, 4))
+		ctx := context.Background()
+		<-enterAs(ctx, v, "greedy")
+		first, second := enterAs(ctx, v, "greedy"), enterAs(ctx, v, "greedy")
+		third := enterAs(ctx, v, "greedy")
+		var f *fault.Error
+		select {
+		case err := <-third:
+			f = faultOf(t, err)
+		default:
+			t.Fatal("it waits, too")
+		}
+		if f.Hop != fault.Client || f.Phase != fault.Limit || f.Kind != fault.Exhausted || f.HTTPStatus() != 429 || f.RetryAfter != time.Second || f.Server != "up" {
+			t.Errorf("%s, %v", f.Header(), f.RetryAfter)
+		}
+		other := enterAs(ctx, v, "other")
+		waits(t, other)
+		v.Exit()
+		if err := <-first; err != nil {
+			t.Fatal(err)
+		}
+		again := enterAs(ctx, v, "greedy") // its share is free again
+		waits(t, again)
+		for _, next := range []<-chan error{second, other, again} {
+			v.Exit()
+			if err := <-next; err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.Exit()
+	})
+}
+
+func TestOnePlaceInTheQueueIsForAnybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := New(nil).Of(limited(1, 1))
+		<-enterAs(context.Background(), v, "a")
+		next := enterAs(context.Background(), v, "a")
+		waits(t, next)
+		v.Exit()
+		if err := <-next; err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
@@ -145,14 +196,16 @@ func TestTheQueueKeepsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := table.Resilience{MaxInFlight: rapid.IntRange(1, 3).Draw(t, "most"), Queue: rapid.IntRange(0, 4).Draw(t, "queue"), QueueTimeout: time.Second}
 		var q queue
-		var waiting []interface{ has() bool }
+		var waiting []asked
 		taken := 0
 		t.Repeat(map[string]func(*rapid.T){
 			"ask": func(t *rapid.T) {
-				e, err := q.ask(&r)
+				who := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "principal")
+				used := who != "" && held(waiting, who) >= max(1, r.Queue/2)
+				e, err := q.ask(&r, who)
 				switch {
 				case err != nil:
-					if taken < r.MaxInFlight || len(waiting) < r.Queue {
+					if taken < r.MaxInFlight && len(waiting) == 0 || len(waiting) < r.Queue && !used {
 						t.Fatal("refused although there is room")
 					}
 				case e == nil:
@@ -161,10 +214,10 @@ func TestTheQueueKeepsItsModel(t *testing.T) {
 					}
 					taken++
 				default:
-					if taken < r.MaxInFlight || len(waiting) >= r.Queue {
+					if taken < r.MaxInFlight || len(waiting) >= r.Queue || used {
 						t.Fatal("it waits although it needn't, or mustn't")
 					}
-					waiting = append(waiting, waiter{e.Value.(chan struct{}), func() bool { return q.leave(e) }})
+					waiting = append(waiting, asked{e.Value.(*waiter), func() bool { return q.leave(e) }})
 				}
 			},
 			"exit": func(t *rapid.T) {
@@ -185,12 +238,15 @@ func TestTheQueueKeepsItsModel(t *testing.T) {
 					return
 				}
 				n := rapid.IntRange(0, len(waiting)-1).Draw(t, "who")
-				if !waiting[n].(waiter).leave() {
+				if !waiting[n].leave() {
 					t.Fatal("it had a place")
 				}
 				waiting = append(waiting[:n], waiting[n+1:]...)
 			},
 			"": func(t *rapid.T) {
+				if len(waiting) == 0 && len(q.shares) > 0 {
+					t.Fatalf("%v is kept", q.shares)
+				}
 				if q.taken != taken || q.Waiting() != len(waiting) {
 					t.Fatalf("%d taken and %d waiting, want %d and %d", q.taken, q.Waiting(), taken, len(waiting))
 				}
@@ -204,12 +260,23 @@ func TestTheQueueKeepsItsModel(t *testing.T) {
 	})
 }
 
-type waiter struct {
-	ready chan struct{}
+// asked is a call in the queue as the model knows it.
+type asked struct {
+	*waiter
 	leave func() bool
 }
 
-func (w waiter) has() bool {
+// held is how many of a principal wait.
+func held(waiting []asked, principal string) (n int) {
+	for _, w := range waiting {
+		if w.principal == principal {
+			n++
+		}
+	}
+	return n
+}
+
+func (w asked) has() bool {
 	select {
 	case <-w.ready:
 		return true

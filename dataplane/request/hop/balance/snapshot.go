@@ -101,7 +101,7 @@ func (l *Lease) Conclude(verdict Verdict) {
 	if verdict == Nothing && l.trial {
 		l.instance.breaker.spare(true)
 	} else {
-		l.Settle(verdict)
+		l.Judge(verdict, time.Time{}, time.Time{})
 	}
 	l.instance.probing.Store(false)
 }
