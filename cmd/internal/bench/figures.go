@@ -26,26 +26,56 @@ type figures struct {
 	Spans       int64       `json:"spans_exported"`
 	Stream      streamDelay `json:"sse"`
 	Propagation propagation `json:"propagation"`
-	Rounds      []round     `json:"rounds"`
+	// TimesBefore is CPU per request as a multiple of that of the binary it is compared with, AddedAllocs how many allocations it has more.
+	TimesBefore float64 `json:"cpu_times_before,omitempty"`
+	AddedAllocs float64 `json:"added_allocs_before,omitempty"`
+	Many        many    `json:"many_servers"`
+	Growth      growth  `json:"growth"`
+	Rounds      []round `json:"rounds"`
 }
 
 func (f *figures) summarise() {
 	f.Paths, f.Quiet = map[string]round{}, map[string]int{}
-	for _, name := range []string{"direct", "nginx", "hopgate"} {
-		var rps, p50, p99, cpu []float64
-		for _, r := range f.Rounds {
-			if r.Path == name && r.Counts {
-				rps, p50, p99, cpu = append(rps, r.RPS), append(p50, r.P50), append(p99, r.P99), append(cpu, r.CPU)
-			}
+	for _, name := range []string{"direct", "nginx", "hopgate", "before"} {
+		m := medians(name, f.Rounds)
+		if m.Rounds == 0 && name == "before" {
+			continue
 		}
-		f.Quiet[name] = len(rps)
-		f.Paths[name] = round{Path: name, RPS: median(rps), P50: median(p50), P99: median(p99), CPU: median(cpu), Counts: len(rps) > 0}
+		f.Quiet[name], f.Paths[name] = m.Rounds, m.round
 	}
 	d, n, h := f.Paths["direct"], f.Paths["nginx"], f.Paths["hopgate"]
+	f.Allocs = h.Allocs
 	if d.RPS > 0 && n.CPU > 0 {
 		f.Ratio, f.RatioNginx, f.TimesNginx = h.RPS/d.RPS, n.RPS/d.RPS, h.CPU/n.CPU
 		f.AddedP50, f.AddedP99 = h.P50-d.P50, h.P99-d.P99
 	}
+	if b := f.Paths["before"]; b.CPU > 0 {
+		f.TimesBefore, f.AddedAllocs = h.CPU/b.CPU, h.Allocs-b.Allocs
+	}
+}
+
+// summary is what the rounds of one path that count came to.
+type summary struct {
+	round
+	// Rounds is how many count.
+	Rounds int `json:"rounds"`
+	// SpreadCPU is how far apart the largest and the smallest CPU time per request are, as a share of the median.
+	SpreadCPU float64 `json:"cpu_spread"`
+}
+
+// medians sums up the rounds of one path that count.
+func medians(name string, rounds []round) summary {
+	var rps, p50, p99, cpu, allocs []float64
+	for _, r := range rounds {
+		if r.Path == name && r.Counts {
+			rps, p50, p99, cpu, allocs = append(rps, r.RPS), append(p50, r.P50), append(p99, r.P99), append(cpu, r.CPU), append(allocs, r.Allocs)
+		}
+	}
+	s := summary{Rounds: len(rps), round: round{Path: name, RPS: median(rps), P50: median(p50), P99: median(p99), CPU: median(cpu), Allocs: median(allocs), Counts: len(rps) > 0}}
+	if s.CPU > 0 {
+		s.SpreadCPU = (slices.Max(cpu) - slices.Min(cpu)) / s.CPU
+	}
+	return s
 }
 
 func median(v []float64) float64 {
@@ -66,12 +96,32 @@ func quantile(v []float64, q float64) float64 {
 
 func (f *figures) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d connections; medians of the rounds in which others used little\n", f.Machine, f.Connections)
-	for _, name := range []string{"direct", "nginx", "hopgate"} {
-		p := f.Paths[name]
+	if len(f.Paths) > 0 {
+		f.printHop(w)
+	}
+	f.Many.print(w)
+	if f.Propagation.Changes > 0 {
+		f.printRest(w)
+	}
+	f.Growth.print(w)
+}
+
+func (f *figures) printHop(w io.Writer) {
+	for _, name := range []string{"direct", "nginx", "before", "hopgate"} {
+		p, ok := f.Paths[name]
+		if !ok {
+			continue
+		}
 		fmt.Fprintf(w, "%-8s %2d rounds  %7.0f req/s  p50 %6.0f us  p99 %6.0f us  cpu/request %5.1f us\n", name, f.Quiet[name], p.RPS, p.P50, p.P99, p.CPU)
 	}
 	fmt.Fprintf(w, "ratio to direct %.2f (nginx %.2f); CPU per request %.2f x nginx's; added p50 %.0f us, p99 %.0f us; %.1f allocations per request; %d spans exported\n",
 		f.Ratio, f.RatioNginx, f.TimesNginx, f.AddedP50, f.AddedP99, f.Allocs, f.Spans)
+	if f.TimesBefore > 0 {
+		fmt.Fprintf(w, "CPU per request %.3f x that of the binary before, %+.2f allocations\n", f.TimesBefore, f.AddedAllocs)
+	}
+}
+
+func (f *figures) printRest(w io.Writer) {
 	fmt.Fprintf(w, "SSE, five events 20 ms apart: first event p50 %.2f ms (direct %.2f, nginx %.2f); lag per event p50 %.2f p99 %.2f ms (direct %.2f / %.2f)\n",
 		f.Stream.First["hopgate"], f.Stream.First["direct"], f.Stream.First["nginx"], f.Stream.LagP50["hopgate"], f.Stream.LagP99["hopgate"], f.Stream.LagP50["direct"], f.Stream.LagP99["direct"])
 	fmt.Fprintf(w, "propagation, apply to served on one data plane: p50 %.1f ms p99 %.1f ms (%d changes)\n", f.Propagation.P50, f.Propagation.P99, f.Propagation.Changes)

@@ -1,5 +1,6 @@
 // Command bench measures what one hop of Hopgate costs: interleaved rounds of the same load directly against a fast upstream, through nginx
-// and through a hopgate proxy with key check, policy, metrics, access record and sampled traces on.
+// and through a hopgate proxy with key check, policy, metrics, access record and sampled traces on; then what endpoints of several servers add
+// to that, also while some of the servers fail, and whether a call to one server costs more the more servers, tools, keys and toolsets there are.
 //
 // It promises figures of the real binary steered by a real control plane, and says which rounds don't count because something else used the
 // machine. It needs wrk and nginx (Debian). Run it with `make bench`.
@@ -23,6 +24,8 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.binary, "hopgate", "bin/hopgate", "binary under test")
+	flag.StringVar(&o.before, "before", "", "another binary to compare with, in the same rounds")
+	flag.StringVar(&o.only, "only", "", "measure just one part: hop, many, growth")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds per path")
 	flag.DurationVar(&o.length, "length", 5*time.Second, "length of one round")
 	flag.IntVar(&o.connections, "connections", 32, "connections of wrk")
@@ -39,6 +42,8 @@ func main() {
 
 type options struct {
 	binary      string
+	before      string
+	only        string
 	rounds      int
 	length      time.Duration
 	connections int
@@ -69,14 +74,8 @@ func measure(ctx context.Context, o *options, dir string) error {
 		return err
 	}
 	defer rig.stop()
-	fig, err := rig.load(ctx)
+	fig, err := rig.figures(ctx)
 	if err != nil {
-		return err
-	}
-	if fig.Stream, err = rig.streams(ctx); err != nil {
-		return err
-	}
-	if fig.Propagation, err = rig.propagation(ctx); err != nil {
 		return err
 	}
 	fig.print(os.Stdout)
@@ -89,4 +88,35 @@ func measure(ctx context.Context, o *options, dir string) error {
 		return nil
 	}
 	return fig.write(o.out)
+}
+
+// figures takes all that were asked for.
+func (r *rig) figures(ctx context.Context) (*figures, error) {
+	fig := &figures{Machine: machine(), Time: time.Now().UTC().Format(time.RFC3339), Connections: r.o.connections}
+	var err error
+	if r.o.only == "" || r.o.only == "hop" {
+		if fig, err = r.load(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if r.o.only == "" || r.o.only == "many" {
+		if fig.Many, err = r.many(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if r.o.only == "growth" {
+		fig.Growth, err = r.growth(ctx)
+		return fig, err
+	}
+	if r.o.only != "" {
+		return fig, nil
+	}
+	if fig.Stream, err = r.streams(ctx); err != nil {
+		return nil, err
+	}
+	if fig.Propagation, err = r.propagation(ctx); err != nil {
+		return nil, err
+	}
+	fig.Growth, err = r.growth(ctx) // last: its processes are large
+	return fig, err
 }

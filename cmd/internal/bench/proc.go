@@ -72,9 +72,12 @@ func children(pid int) []int {
 	return out
 }
 
-// allocs reads the proxy's count of heap allocations from its own metrics.
-func (r *rig) allocs(ctx context.Context) float64 {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+proxyAdmin+"/metrics", nil)
+// allocs reads a proxy's count of heap allocations from its own metrics; 0 without a proxy.
+func allocs(ctx context.Context, g *gate) float64 {
+	if g == nil {
+		return 0
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.metrics()+"/metrics", nil)
 	if err != nil {
 		return 0
 	}

@@ -28,17 +28,30 @@ type rig struct {
 	events, eventsNginx    string
 	eventsHopgate          string
 	nginxPIDs              []int
-	proxy, upstream        *proc
+	upstream               *proc
 	spans                  *collector
+	gate, before           gate
 }
+
+// gate is a hopgate of one binary: a control plane and a proxy.
+type gate struct {
+	name, binary string
+	host         string // a loopback address of its own
+	proxy        *proc
+}
+
+func (g *gate) mcp() string   { return g.host + ":4000" }
+func (g *gate) admin() string { return g.host + ":4001" }
+func (g *gate) sync() string  { return g.host + ":4002" }
+
+// metrics is the admin listener of the proxy.
+func (g *gate) metrics() string { return g.host + ":4003" }
 
 const (
 	upstreamAddr = "127.82.0.1:3300"
 	nginxAddr    = "127.82.0.2:3301"
-	mcpAddr      = "127.82.0.3:4000"
-	adminAddr    = "127.82.0.3:4001"
-	syncAddr     = "127.82.0.3:4002"
-	proxyAdmin   = "127.82.0.3:4003"
+	gateHost     = "127.82.0.3"
+	beforeHost   = "127.82.0.5"
 )
 
 type proc struct {
@@ -54,9 +67,10 @@ func newRig(ctx context.Context, o *options, dir string) (*rig, error) {
 	}
 	var b [24]byte
 	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
-	r := &rig{o: o, dir: dir, key: "sk-" + hex.EncodeToString(b[:])}
-	r.direct, r.nginx, r.hopgate = "http://"+upstreamAddr+"/mcp", "http://"+nginxAddr+"/mcp", "http://"+mcpAddr+"/fast/mcp"
-	r.events, r.eventsNginx, r.eventsHopgate = "http://"+upstreamAddr+"/events", "http://"+nginxAddr+"/events", "http://"+mcpAddr+"/events/mcp"
+	r := &rig{o: o, dir: dir, key: "sk-" + hex.EncodeToString(b[:]),
+		gate: gate{name: "hopgate", binary: o.binary, host: gateHost}, before: gate{name: "before", binary: o.before, host: beforeHost}}
+	r.direct, r.nginx, r.hopgate = "http://"+upstreamAddr+"/mcp", "http://"+nginxAddr+"/mcp", "http://"+r.gate.mcp()+"/fast/mcp"
+	r.events, r.eventsNginx, r.eventsHopgate = "http://"+upstreamAddr+"/events", "http://"+nginxAddr+"/events", "http://"+r.gate.mcp()+"/events/mcp"
 	if err := r.start(ctx); err != nil {
 		r.stop()
 		return nil, err
@@ -78,7 +92,12 @@ func (r *rig) start(ctx context.Context) error {
 	if err := r.startNginx(ctx); err != nil {
 		return err
 	}
-	return r.startHopgate(ctx)
+	if r.o.before != "" {
+		if err := r.startGate(ctx, &r.before, objects); err != nil {
+			return err
+		}
+	}
+	return r.startGate(ctx, &r.gate, objects+manyObjects())
 }
 
 func (r *rig) launch(ctx context.Context, name string, env []string, path string, args ...string) (*proc, error) {
@@ -140,37 +159,50 @@ name: default
 spec: {tracing: {sample_ratio: "0.01"}}
 `
 
-func (r *rig) startHopgate(ctx context.Context) error {
-	env := []string{"HOPGATE_MASTER_KEY=" + r.key, "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + r.spans.addr, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
-	if _, err := r.launch(ctx, "control", env, r.o.binary, "control", "--data-dir", filepath.Join(r.dir, "control"), "--admin", adminAddr, "--sync", syncAddr, "--log-format", "json"); err != nil {
+// startGate starts a hopgate with those objects, in which %[1]s is the upstream's address and %[2]s the digest of the key.
+func (r *rig) startGate(ctx context.Context, g *gate, objects string) error {
+	if err := r.startControl(ctx, g); err != nil {
 		return err
 	}
-	if err := r.waitReady(ctx, "control", "http://"+adminAddr+"/readyz"); err != nil {
+	if err := r.startProxy(ctx, g); err != nil {
 		return err
 	}
-	var err error
-	r.proxy, err = r.launch(ctx, "proxy", env, r.o.binary, "proxy", "--control", syncAddr, "--node", "bench", "--region", "local", "--listen", mcpAddr,
-		"--admin", proxyAdmin, "--state-dir", filepath.Join(r.dir, "proxy"), "--log-format", "json", "--drain-delay", "0s")
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(r.dir, "objects.yaml")
+	file := filepath.Join(r.dir, g.name+".yaml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, objects, upstreamAddr, sha256Hex(r.key)), 0o600); err != nil {
 		return err
 	}
-	if err := r.waitReady(ctx, "proxy", "http://"+mcpAddr+"/readyz"); err != nil {
-		return err
-	}
-	apply := exec.CommandContext(ctx, r.o.binary, "apply", "--api", "http://"+adminAddr, "--api-key", r.key, "-f", file, "--wait")
+	apply := exec.CommandContext(ctx, g.binary, "apply", "--api", "http://"+g.admin(), "--api-key", r.key, "-f", file, "--wait")
 	if out, err := apply.CombinedOutput(); err != nil {
 		return fmt.Errorf("apply: %w: %s", err, out)
 	}
-	return r.once(ctx)
+	return r.once(ctx, "http://"+g.mcp()+"/fast/mcp")
+}
+
+// env is what all processes of a hopgate are told.
+func (r *rig) env() []string {
+	return []string{"HOPGATE_MASTER_KEY=" + r.key, "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + r.spans.addr, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
+}
+
+func (r *rig) startControl(ctx context.Context, g *gate) error {
+	if _, err := r.launch(ctx, g.name+"-control", r.env(), g.binary, "control", "--data-dir", filepath.Join(r.dir, g.name+"-control"), "--admin", g.admin(),
+		"--sync", g.sync(), "--log-format", "json"); err != nil {
+		return err
+	}
+	return r.waitReady(ctx, g.name+" control", "http://"+g.admin()+"/readyz")
+}
+
+func (r *rig) startProxy(ctx context.Context, g *gate) (err error) {
+	g.proxy, err = r.launch(ctx, g.name+"-proxy", r.env(), g.binary, "proxy", "--control", g.sync(), "--node", "bench", "--region", "local", "--listen", g.mcp(),
+		"--admin", g.metrics(), "--state-dir", filepath.Join(r.dir, g.name+"-proxy"), "--log-format", "json", "--drain-delay", "0s")
+	if err != nil {
+		return err
+	}
+	return r.waitReady(ctx, g.name+" proxy", "http://"+g.mcp()+"/readyz")
 }
 
 // once makes one call through the gateway and looks at the answer, so that rounds don't measure errors.
-func (r *rig) once(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.hopgate, strings.NewReader(callBody))
+func (r *rig) once(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(callBody))
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (r *rig) propagation(ctx context.Context) (propagation, error) {
 
 func (r *rig) put(ctx context.Context, i int) (int64, error) {
 	body := fmt.Sprintf(`{"objects":[{"server":{"name":"moving","spec":{"endpoints":[{"url":"http://%s/mcp?n=%d"}]}}}]}`, upstreamAddr, i)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+adminAddr+"/v1/changes", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.gate.admin()+"/v1/changes", strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
@@ -135,7 +135,7 @@ func (r *rig) put(ctx context.Context, i int) (int64, error) {
 }
 
 func (r *rig) serves(ctx context.Context) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+mcpAddr+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.gate.mcp()+"/readyz", nil)
 	if err != nil {
 		return 0, err
 	}
@@ -165,10 +165,13 @@ func fetch(req *http.Request, into any) error {
 func (r *rig) profile(ctx context.Context, file string) error {
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.wrk(ctx, r.dir+"/post.lua", path{"hopgate", r.hopgate, nil}, 8*time.Second)
+		p, err := r.post("profile", r.hopgate, &r.gate, callBody, "")
+		if err == nil {
+			_, err = r.wrk(ctx, p, 8*time.Second)
+		}
 		done <- err
 	}()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+proxyAdmin+"/debug/pprof/profile?seconds=6", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.gate.metrics()+"/debug/pprof/profile?seconds=6", nil)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,28 +8,23 @@ import (
 	"time"
 )
 
-// serveUpstream is the fast upstream: a fixed result with the request's id as JSON on /mcp, and on /events five events 20 ms apart, each
-// stamped with this machine's clock.
+// serveUpstream is the fast upstream: a fixed result with the request's id as JSON on /mcp, on /events five events 20 ms apart, each stamped
+// with this machine's clock, below /many/ servers with many tools, and below /bad/ servers that fail.
 func serveUpstream(addr string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mcp", fixed)
 	mux.HandleFunc("/events", stamped)
+	mux.HandleFunc("/many/", server)
+	mux.HandleFunc("/bad/", bad)
 	s := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	return s.ListenAndServe()
 }
 
 func fixed(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body) //nolint:errcheck // a short body gets a null id
-	id := []byte("null")
-	if i := bytes.Index(body, []byte(`"id":`)); i >= 0 {
-		rest := body[i+5:]
-		if j := bytes.IndexAny(rest, ",}"); j >= 0 {
-			id = rest[:j]
-		}
-	}
 	out := make([]byte, 0, 128)
 	out = append(out, `{"jsonrpc":"2.0","id":`...)
-	out = append(out, id...)
+	out = append(out, id(body)...)
 	out = append(out, `,"result":{"content":[{"type":"text","text":"hello"}]}}`...)
 	h := w.Header()
 	h["Content-Type"] = []string{"application/json"}
