@@ -190,6 +190,9 @@ func startProxy(t *testing.T, name string, env []string, controls []*control, fl
 	}
 	args := []string{hopgate(t), "proxy", "--node", name, "--control", strings.Join(sync, ","), "--listen", p.Listen, "--admin", p.Admin, "--state-dir", p.State,
 		"--drain-delay", "0s", "--drain-timeout", "2s"}
+	if !slices.Contains(flags, "--advertise") && !slices.Contains(flags, "--tls-cert") {
+		args = append(args, "--advertise", "http://"+p.Listen) // all of a test are on one host: off loopback it would be found
+	}
 	p.running = start(t, program{Name: name, Args: append(args, flags...), Env: env, Clean: true})
 	p.wait(t)
 	return p
