@@ -211,7 +211,18 @@ func (s *shell) interrupt(word string) string {
 	s.until(&b.out, word)
 	b.interrupt()
 	code := <-b.done
-	return transcript(b.out.String(), b.trouble.String(), code)
+	return transcript(settled(b.out.String(), word), b.trouble.String(), code)
+}
+
+// settled leaves out what was told of data planes on their way to what the word says: how often somebody looks is chance.
+func settled(out, word string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, `{"node":`) || strings.Contains(line, word) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
 }
 
 func (s *shell) until(p *paper, word string) {

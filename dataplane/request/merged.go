@@ -117,27 +117,6 @@ func (h *Handler) streamLegs(x *exchange, resume []session.Position) []*streamLe
 	return out
 }
 
-// stay holds a long-lived stream within the caller's share until either side or the drain ends it.
-func (h *Handler) stay(x *exchange, run func(ctx context.Context) error) error {
-	if err := h.streams.Acquire(x.principal.ID, x.table.Settings().StreamsPerPrincipal); err != nil {
-		return err
-	}
-	defer h.streams.Release(x.principal.ID)
-	open := h.cfg.Telemetry.Streams()
-	open.Inc()
-	defer open.Dec()
-	ctx, cancel := context.WithCancelCause(x.ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(h.draining, func() { cancel(errDraining) })()
-	x.permit.Release()
-	defer h.watch.add(x, cancel)()
-	if err := h.overtaken(x); err != nil {
-		return err
-	}
-	x.ctx = ctx
-	return run(ctx)
-}
-
 // relayMerged brings the events of all streams to the caller. places is where each of them stands.
 func (h *Handler) relayMerged(x *exchange, f *gather.Funnel, places []session.Position) error {
 	if err := x.reply.Stream(); err != nil {

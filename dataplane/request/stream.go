@@ -46,8 +46,8 @@ func eventsOnly() error {
 		Message: "subscriptions/listen is answered by an event stream only", Hint: "send Accept: application/json, text/event-stream"}
 }
 
-// lasting opens a long-lived stream within the caller's share and relays it until either side or the drain ends it.
-func (h *Handler) lasting(x *exchange) error {
+// stay holds a long-lived stream within the caller's share until either side or the drain ends it.
+func (h *Handler) stay(x *exchange, run func(ctx context.Context) error) error {
 	if err := h.streams.Acquire(x.principal.ID, x.table.Settings().StreamsPerPrincipal); err != nil {
 		return err
 	}
@@ -63,24 +63,32 @@ func (h *Handler) lasting(x *exchange) error {
 	if err := h.overtaken(x); err != nil {
 		return err
 	}
-	x.ctx, x.call.Stream = ctx, true
-	if err := h.leave(x); err != nil {
-		return err
-	}
-	a, err := h.cfg.Hop.Send(ctx, &x.call, &x.rec)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	switch {
-	case a.Status/100 == 2 && a.Type == transport.SSE:
-		return h.relayLasting(x, &a)
-	case x.in.Method == http.MethodPost:
-		return h.relay(x, &a)
-	case a.Status/100 == 2:
-		return x.notMCP(&a)
-	}
-	return h.refusedVerb(x, &a)
+	x.ctx = ctx
+	return run(ctx)
+}
+
+// lasting opens a long-lived stream to one server and relays it.
+func (h *Handler) lasting(x *exchange) error {
+	return h.stay(x, func(ctx context.Context) error {
+		x.call.Stream = true
+		if err := h.leave(x); err != nil {
+			return err
+		}
+		a, err := h.cfg.Hop.Send(ctx, &x.call, &x.rec)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		switch {
+		case a.Status/100 == 2 && a.Type == transport.SSE:
+			return h.relayLasting(x, &a)
+		case x.in.Method == http.MethodPost:
+			return h.relay(x, &a)
+		case a.Status/100 == 2:
+			return x.notMCP(&a)
+		}
+		return h.refusedVerb(x, &a)
+	})
 }
 
 // relayLasting relays a long-lived stream. When we end one that a request asked for (subscriptions/listen), the request is answered, so that

@@ -48,7 +48,7 @@ var whenMissing = []byte(`{"tools":{"listChanged":true},"prompts":{"listChanged"
 func AppendInitialize(dst, id []byte, h Greeting) []byte {
 	dst = appendHead(dst, id)
 	dst = append(dst, `"protocolVersion":`...)
-	dst = appendText(dst, h.Revision)
+	dst = message.AppendQuoted(dst, h.Revision)
 	dst = h.appendCapabilities(dst)
 	dst = append(dst, `,"serverInfo":`...)
 	dst = appendAgent(dst, h.Agent)
@@ -71,7 +71,7 @@ func AppendDiscover(dst, id []byte, h Greeting) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendText(dst, v)
+		dst = message.AppendQuoted(dst, v)
 	}
 	dst = append(dst, ']')
 	dst = h.appendCapabilities(dst)
@@ -111,9 +111,9 @@ func (h *Greeting) appendCapabilities(dst []byte) []byte {
 func appendAgent(dst []byte, agent string) []byte {
 	name, version, _ := strings.Cut(agent, "/")
 	dst = append(dst, `{"name":`...)
-	dst = appendText(dst, name)
+	dst = message.AppendQuoted(dst, name)
 	dst = append(dst, `,"version":`...)
-	dst = appendText(dst, version)
+	dst = message.AppendQuoted(dst, version)
 	return append(dst, '}')
 }
 
@@ -143,7 +143,7 @@ func (h *Greeting) appendInstructions(dst []byte) []byte {
 		b.WriteString("## " + h.Parts[i].Server + "\n" + text)
 	}
 	dst = append(dst, `,"instructions":`...)
-	return appendText(dst, b.String())
+	return message.AppendQuoted(dst, b.String())
 }
 
 // share returns how long each server's instructions may be so that all together fit into room: the largest number that does.

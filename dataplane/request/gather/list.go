@@ -1,6 +1,7 @@
 package gather
 
 import (
+	"github.com/hopgate/hopgate/dataplane/request/message"
 	"net/http"
 	"slices"
 	"strconv"
@@ -71,7 +72,7 @@ func AppendList(dst, id []byte, p Page, seal func(session.Cursor) (string, error
 			return dst[:start], err
 		}
 		dst = append(dst, `,"nextCursor":`...)
-		dst = appendText(dst, next)
+		dst = message.AppendQuoted(dst, next)
 	}
 	if p.Modern {
 		dst = p.appendHints(dst)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -115,14 +116,14 @@ func AppendOutcomes(dst []byte, list []Outcome) []byte {
 }
 
 func appendOutcome(dst []byte, o *Outcome) []byte {
-	dst = appendText(dst, o.Server)
+	dst = message.AppendQuoted(dst, o.Server)
 	dst = append(dst, `:{"status":`...)
-	dst = appendText(dst, o.Status)
+	dst = message.AppendQuoted(dst, o.Status)
 	if o.Err != nil {
 		short := *o.Err
 		short.Server = "" // stands in front
 		dst = append(dst, `,"error":`...)
-		dst = appendText(dst, short.Header())
+		dst = message.AppendQuoted(dst, short.Header())
 	}
 	return append(dst, '}')
 }

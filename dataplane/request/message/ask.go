@@ -14,13 +14,13 @@ type Ask struct {
 // AppendAsk appends the request, with the _meta that its revision wants (2026-07-28: SEP-2575; trace context: SEP-414).
 func AppendAsk(dst []byte, a Ask) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
-	dst = appendQuoted(dst, a.ID)
+	dst = AppendQuoted(dst, a.ID)
 	dst = append(dst, `,"method":`...)
-	dst = appendQuoted(dst, a.Method)
+	dst = AppendQuoted(dst, a.Method)
 	dst = append(dst, `,"params":{`...)
 	if a.Cursor != "" {
 		dst = append(dst, `"cursor":`...)
-		dst = append(appendQuoted(dst, a.Cursor), ',')
+		dst = append(AppendQuoted(dst, a.Cursor), ',')
 	}
 	dst = append(dst, `"_meta":{`...)
 	comma := false
@@ -86,7 +86,7 @@ func AppendListChanged(dst, id []byte, list string) []byte {
 // AppendWatch appends a subscriptions/listen request of our own for changes of all lists.
 func AppendWatch(dst []byte, a Ask) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
-	dst = appendQuoted(dst, a.ID)
+	dst = AppendQuoted(dst, a.ID)
 	dst = append(dst, `,"method":"subscriptions/listen","params":{"notifications":`...)
 	dst = AppendListen(dst, Listen{Tools: true, Prompts: true, Resources: true})
 	dst = append(dst, `,"_meta":{`...)

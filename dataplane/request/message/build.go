@@ -7,11 +7,11 @@ import "strings"
 func AppendInitialize(dst []byte, agent, revision string) []byte {
 	name, version, _ := strings.Cut(agent, "/")
 	dst = append(dst, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":`...)
-	dst = appendQuoted(dst, revision)
+	dst = AppendQuoted(dst, revision)
 	dst = append(dst, `,"capabilities":{},"clientInfo":{"name":`...)
-	dst = appendQuoted(dst, name)
+	dst = AppendQuoted(dst, name)
 	dst = append(dst, `,"version":`...)
-	dst = appendQuoted(dst, version)
+	dst = AppendQuoted(dst, version)
 	return append(dst, "}}}"...)
 }
 

@@ -127,7 +127,7 @@ func (t *tree) append(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendQuoted(dst, name), ':')
+		dst = append(AppendQuoted(dst, name), ':')
 		dst = t.kids[i].append(dst)
 	}
 	return append(dst, '}')

@@ -76,7 +76,7 @@ func (it *item) text(at Span, text string) {
 		return
 	}
 	it.upTo(at.Start)
-	it.dst, it.from = appendQuoted(it.dst, text), at.End
+	it.dst, it.from = AppendQuoted(it.dst, text), at.End
 }
 
 func (it *item) schema(name, at Span) bool {

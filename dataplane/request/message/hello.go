@@ -91,7 +91,7 @@ func AppendHandshake(dst, id []byte, revision string, capabilities, clientInfo [
 	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
 	dst = appendOneLine(dst, id)
 	dst = append(dst, `,"method":"initialize","params":{"protocolVersion":`...)
-	dst = appendQuoted(dst, revision)
+	dst = AppendQuoted(dst, revision)
 	dst = append(dst, `,"capabilities":`...)
 	if len(capabilities) == 0 {
 		capabilities = []byte("{}")

@@ -140,7 +140,7 @@ func AppendListen(dst []byte, l Listen) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendQuoted(dst, uri)
+			dst = AppendQuoted(dst, uri)
 		}
 		dst = append(dst, ']')
 	}

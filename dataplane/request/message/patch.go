@@ -26,7 +26,7 @@ func (p *patch) quote(at Span, text string) {
 		return
 	}
 	p.upTo(at.Start)
-	p.dst = appendQuoted(p.dst, text)
+	p.dst = AppendQuoted(p.dst, text)
 	p.from = at.End
 }
 

@@ -12,7 +12,7 @@ func WrapProgress(dst, data []byte, server string) (out []byte, changed bool) {
 		return dst, false
 	}
 	dst = append(dst, data[:e.ProgressToken.Start]...)
-	dst = appendQuoted(dst, server+"~"+string(e.ProgressToken.Of(data)))
+	dst = AppendQuoted(dst, server+"~"+string(e.ProgressToken.Of(data)))
 	return append(dst, data[e.ProgressToken.End:]...), true
 }
 

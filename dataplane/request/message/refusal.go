@@ -69,10 +69,10 @@ func VersionData(supported []string, requested string) string {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendQuoted(b, v)
+		b = AppendQuoted(b, v)
 	}
 	b = append(b, `],"requested":`...)
-	return string(appendQuoted(b, requested))
+	return string(AppendQuoted(b, requested))
 }
 
 // unreadable is an upstream's answer of which a caller gets nothing, since parsers could read different things out of it. list is the member

@@ -36,7 +36,7 @@ func ReplaceCursor(dst, body []byte, e *Envelope, cursor string) []byte {
 	case cursor == "" || e.Kind != Request:
 		return append(dst, body...)
 	}
-	return addParam(dst, body, e, "cursor", appendQuoted(nil, cursor))
+	return addParam(dst, body, e, "cursor", AppendQuoted(nil, cursor))
 }
 
 // ReplaceID appends a message to dst with another id, raw JSON, and every other byte as it was. ok is false when data isn't one JSON object

@@ -49,7 +49,7 @@ func appendMember(dst []byte, name, value string) []byte {
 	dst = append(dst, '"')
 	dst = append(dst, name...)
 	dst = append(dst, `":`...)
-	return appendQuoted(dst, value)
+	return AppendQuoted(dst, value)
 }
 
 // spliceMeta edits a _meta that is there: missing members go to its front, others are replaced where they stand.
@@ -90,5 +90,5 @@ func (r edit) apply(dst, body []byte, from int) ([]byte, int) {
 		return dst, from
 	}
 	dst = append(dst, body[from:r.at.Start]...)
-	return appendQuoted(dst, r.value), r.at.End
+	return AppendQuoted(dst, r.value), r.at.End
 }

@@ -114,8 +114,8 @@ func appendUnicode(dst, b []byte) ([]byte, int) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendQuoted appends s as a JSON string. Bytes that aren't UTF-8 become U+FFFD.
-func appendQuoted(dst []byte, s string) []byte {
+// AppendQuoted appends s as a JSON string. Bytes that aren't UTF-8 become U+FFFD.
+func AppendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for _, r := range s {
 		switch {
