@@ -171,7 +171,8 @@ func (r *rig) warm(ctx context.Context, url, session string) (size int, err erro
 	return len(b), nil
 }
 
-// storm lists twenty servers that work and five that don't, again and again.
+// storm lists twenty servers that work and five that don't, again and again: as often as a list took if each waited for the slowest of them. What
+// fails is remembered, so lists are quick, and as many as there can be would only measure lists.
 type storm struct {
 	rig  *rig
 	url  string
@@ -184,7 +185,9 @@ func (s *storm) begin(ctx context.Context) (stop func()) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		for ctx.Err() == nil {
+		pace := time.NewTicker(listLimit)
+		defer pace.Stop()
+		for ; ctx.Err() == nil; <-pace.C {
 			began := time.Now()
 			_, b, err := s.rig.request(ctx, s.url, listBody, "")
 			switch {
