@@ -175,30 +175,19 @@ func (h *Handler) answer(x *exchange) error {
 	if err := h.match(x); err != nil {
 		return err
 	}
+	post, get, end := (*Handler).post, (*Handler).listen, (*Handler).end
 	if x.several {
-		return h.answerSeveral(x)
+		post, get, end = (*Handler).postSeveral, (*Handler).listenSeveral, (*Handler).endSeveral
+	} else {
+		x.aim()
 	}
-	x.aim()
 	switch x.in.Method {
 	case http.MethodPost:
-		return h.post(x)
+		return post(h, x)
 	case http.MethodGet:
-		return h.listen(x)
+		return get(h, x)
 	case http.MethodDelete:
-		return h.end(x)
-	}
-	return x.wrongMethod("GET, POST, DELETE")
-}
-
-// answerSeveral goes on where the endpoint is one of several servers.
-func (h *Handler) answerSeveral(x *exchange) error {
-	switch x.in.Method {
-	case http.MethodPost:
-		return h.postSeveral(x)
-	case http.MethodGet:
-		return h.listenSeveral(x)
-	case http.MethodDelete:
-		return h.endSeveral(x)
+		return end(h, x)
 	}
 	return x.wrongMethod("GET, POST, DELETE")
 }

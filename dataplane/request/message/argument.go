@@ -14,15 +14,7 @@ import (
 // capitals (some parsers match names regardless of case), a name isn't valid Unicode, or arguments is neither an object nor null. ok is then
 // true and raw is nil: something was sent, and nobody should be asked whether it is allowed.
 func Argument(body []byte, e *Envelope, name string) (raw []byte, ok bool, err error) {
-	arguments, found := Span{}, Span{}
-	if e.Params.opens(body, '{') {
-		members(body, e.Params.Start, func(n []byte, value Span) bool {
-			if is, _ := named(n, "arguments"); is {
-				arguments = value
-			}
-			return true
-		})
-	}
+	arguments, found := argumentsOf(body, e), Span{}
 	switch {
 	case !arguments.Present() || arguments.opens(body, 'n'):
 		return nil, false, nil
@@ -45,6 +37,19 @@ func Argument(body []byte, e *Envelope, name string) (raw []byte, ok bool, err e
 	return found.Of(body), found.Present(), nil
 }
 
+// argumentsOf returns where params.arguments stands.
+func argumentsOf(body []byte, e *Envelope) (arguments Span) {
+	if e.Params.opens(body, '{') {
+		members(body, e.Params.Start, func(n []byte, value Span) bool {
+			if is, _ := named(n, "arguments"); is {
+				arguments = value
+			}
+			return true
+		})
+	}
+	return arguments
+}
+
 // named compares a raw member name with want. near: it isn't want, but some parser could take it for that.
 func named(raw []byte, want string) (is, near bool) {
 	var room [64]byte
@@ -62,4 +67,25 @@ func named(raw []byte, want string) (is, near bool) {
 func ambiguous(msg string) error {
 	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Code: fault.CodeInvalidParams, Status: http.StatusBadRequest,
 		Message: msg, Hint: "send each argument once, under the name that tools/list shows"}
+}
+
+// EachArgument calls f with the name of each member of params.arguments, decoded, until f returns false. e must be Scan's result for body. err
+// is a *fault.Error (client, request, malformed; -32602) when a name isn't valid Unicode, or arguments is neither an object nor null.
+func EachArgument(body []byte, e *Envelope, f func(name string) bool) (err error) {
+	arguments := argumentsOf(body, e)
+	switch {
+	case !arguments.Present() || arguments.opens(body, 'n'):
+		return nil
+	case !arguments.opens(body, '{'):
+		return ambiguous("params.arguments isn't an object")
+	}
+	members(body, arguments.Start, func(n []byte, _ Span) bool {
+		name, ok := decode(n, nil)
+		if !ok {
+			err = ambiguous("the name of an argument isn't valid Unicode")
+			return false
+		}
+		return f(string(name))
+	})
+	return err
 }
