@@ -256,10 +256,24 @@ func (s *shell) up(args []string) string {
 			s.t.Setenv("HOPGATE_URL", found[1])
 			s.t.Setenv("HOPGATE_API", found[2])
 			s.t.Setenv("HOPGATE_DATA_DIR", "data")
+			s.told()
 			return ""
 		}
 		if time.Now().After(end) {
 			s.t.Fatalf("up doesn't greet:\n%s", out)
+		}
+	}
+}
+
+// told waits until the control plane has heard from the data plane that it serves everything: it says so after it has begun to.
+func (s *shell) told() {
+	for end := time.Now().Add(patience); ; <-time.After(5 * time.Millisecond) {
+		var out, trouble bytes.Buffer
+		if execute(s.t.Context(), []string{"status"}, strings.NewReader(""), &out, &trouble) == 0 && strings.Contains(out.String(), "in sync") {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("the data plane isn't in sync:\n%s%s", &out, &trouble)
 		}
 	}
 }
