@@ -48,8 +48,8 @@ type Config struct {
 	Listen string
 	// TLS for clients; nil is plain HTTP/1.1 and h2c.
 	TLS *tls.Config
-	// Advertise is where the other data planes reach this one's listener, like http://10.0.0.5:4000; empty: they don't. Sessions that live in
-	// one process, as those of HTTP+SSE, are then served only where they began. PeerTLS is for https; nil: the system's authorities.
+	// Advertise is where the other data planes reach this one's listener, and no other's, like http://10.0.0.5:4000; empty: they don't. Sessions
+	// that live in one process, as those of HTTP+SSE, are then served only where they began. PeerTLS is for https; nil: the system's authorities.
 	Advertise string
 	PeerTLS   *tls.Config
 	// PublicOrigins under which clients know it, RedirectOrigins and NativeURIs where OAuth clients may be sent back to, as long as no

@@ -23,10 +23,10 @@ func (p *Plane) newFaces() (*face.Faces, error) {
 	p.hop = hop.New(p.client, c.Version)
 	p.lore = catalogue.New(catalogue.Config{Log: c.Log, Drifted: p.drifted})
 	var err error
-	if p.peers, err = peer.New(peer.Config{Advertise: c.Advertise, TLS: c.PeerTLS, Table: p.holder}); err != nil {
+	if p.peers, err = peer.New(peer.Config{Advertise: c.Advertise, TLS: c.PeerTLS, Table: p.holder, Log: c.Log}); err != nil {
 		return nil, err
 	}
-	p.hop.Advertise(func() string { return c.Advertise })
+	p.hop.Advertise(p.peers.Self)
 	if err := c.Registry.Register(p.hop.Collector(c.Region)); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,8 @@
 // servers (rest, sse) are made of MCP requests to it.
 //
 // It promises that what isn't for another face reaches the handler untouched and at no cost that could be measured, and that every face is
-// admitted, judged and recorded by the handler's stages. It refuses to serve anything itself.
+// admitted, judged and recorded by the handler's stages. It refuses to serve anything itself, but for the proof that another data plane asks for
+// before it hands requests on to this one (peer.Prove).
 package face
 
 import (
@@ -37,6 +38,9 @@ func New(handler *request.Handler, peers *peer.Peers) (*Faces, error) {
 func (f *Faces) Serve(in *request.Inbound, sink reply.Sink) {
 	if !special(in.Path) {
 		f.plain(in, sink)
+		return
+	}
+	if in.Path == peer.Door && f.peers.Prove(in, sink) {
 		return
 	}
 	switch endpoint.Parse(in.Path).Kind {
@@ -85,6 +89,8 @@ func special(path string) bool {
 		return strings.HasSuffix(path, "/sse") || strings.HasSuffix(path, "/message")
 	case 't', 'l':
 		return strings.HasPrefix(path, "/mcp-rest/")
+	case 'r':
+		return path == peer.Door
 	}
 	return false
 }

@@ -2,6 +2,7 @@ package face_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -76,7 +77,8 @@ type settings struct {
 	servers   map[string]string // name and URL
 	limits    *configv1.Limits
 	keepAlive time.Duration
-	hidden    bool // it advertises no address
+	hidden    bool   // it advertises no address
+	at        string // host and port; empty: any
 	without   string
 }
 
@@ -100,7 +102,7 @@ func start(t testing.TB, s settings) *replica {
 	r.handler, err = request.New(request.Config{Table: r.holder, Hop: hop.New(client, "test"), Telemetry: tel, Region: "test", Log: log, Credentials: resolver,
 		Limits: policy.NewLimits(policy.LimitsConfig{}), KeepAlive: s.keepAlive, Listener: origin.Listener{Loopback: true}})
 	fatal(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", cmp.Or(s.at, "127.0.0.1:0"))
 	fatal(t, err)
 	r.url = "http://" + l.Addr().String()
 	advertise := r.url

@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -28,28 +29,21 @@ func (b *borrowed) Read(p []byte) (int, error) {
 
 // What an owner that answers before it has read the request goes on to take must not be the next request's bytes.
 func TestABodyIsNotReadAfterItsRequest(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	fatal(t, err)
-	defer l.Close() //nolint:errcheck // nothing is written
 	goOn, done := make(chan struct{}), make(chan struct{})
-	go func() {
+	o := newOwner(t, "a", fine)
+	early := relayTo(t, o, func(c net.Conn, r *bufio.Reader) {
 		defer close(done)
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()                                                            //nolint:errcheck // as above
-		c.Read(make([]byte, 1))                                                    //nolint:errcheck // the request is there
+		r.ReadByte()                                                               //nolint:errcheck // the request is there
 		io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno") //nolint:errcheck // the test sees what is missing
 		<-goOn
 		io.Copy(io.Discard, c) //nolint:errcheck // until it is closed
-	}()
+	})
 	in := message()
 	const size = 32 << 20
 	body := &borrowed{Reader: bytes.NewReader(make([]byte, size))}
 	in.Body, in.Length = body, size
 	p, w := peers(t, peer.Config{Table: holder(t, "a")}), httptest.NewRecorder()
-	err = p.Forward(context.Background(), "http://"+l.Addr().String(), in, flusher{w})
+	err := p.Forward(context.Background(), early, in, flusher{w})
 	body.back.Store(true)
 	close(goOn)
 	<-done

@@ -1,20 +1,29 @@
 // Package peer hands requests to the one data plane that can serve them: the owner of something that lives in one process only, such as an
 // open stream of the transport of MCP 2024-11-05.
 //
-// It promises that the owner sees the request as it came: the caller's headers as they were sent, and what the connection of the caller told
-// (address, host, TLS, names of its certificate) in a sealed note, which the owner believes instead of its own view of the connection. A note
-// holds for 30 s and for one request target, and only who has the fleet's sealing ring can make one. The owner's address is sealed as well: no
-// caller can name one. It refuses to forward what was forwarded, to follow redirects, and to send anything twice.
+// It promises that nothing of a request leaves before the owner has proved itself. An owner is a process at an address, and both are sealed in
+// what callers keep: no caller can name one, and an address that has passed to somebody else, a new process of the same data plane included,
+// isn't the owner's any more. Each new connection begins with a challenge that only the fleet's sealing ring opens, and only the process meant
+// answers; what answers otherwise, late or at length is left, and the session is lost (404), so that the client begins anew. So is one whose
+// owner is of a version that doesn't know this.
+//
+// It promises that the owner sees the request as it came: the caller's header and what the caller's connection told (address, host, TLS, names
+// of its certificate) travel in a sealed note, which the owner believes instead of its own view. A note holds for 30 s, for one request target
+// and one process, and serves once. Whoever listens between two plaintext addresses sees method, path, query and body, and the answer, but no
+// header of the caller's. Bodies aren't sealed; where the network isn't trusted with them, data planes advertise https.
+//
+// It refuses to forward what was forwarded, what doesn't fit into a note (431), to follow redirects, and to send anything twice.
 package peer
 
 import (
+	"cmp"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request"
@@ -22,9 +31,6 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
 )
-
-// Header is where the note of the data plane that forwards stands.
-const Header = "X-Hopgate-Forwarded"
 
 // How long what is sealed holds.
 const (
@@ -35,31 +41,38 @@ const (
 
 // Limits of the way to another data plane.
 const (
-	dialTimeout = 3 * time.Second
-	headTimeout = 70 * time.Minute // above any time that a server may be given (spec.timeouts.first_byte)
-	perPeer     = 256              // connections for messages; of streams there are as many as sessions
-	idlePerPeer = 16
+	dialTimeout  = 3 * time.Second
+	proveTimeout = 3 * time.Second
+	headTimeout  = 70 * time.Minute // above any time that a server may be given (spec.timeouts.first_byte)
+	perPeer      = 256              // connections for messages; of streams there are as many as sessions
+	idlePerPeer  = 16
 )
 
 // Config of Peers.
 type Config struct {
-	// Advertise is where other data planes reach this one, like http://10.0.0.5:4000; empty: they don't.
+	// Advertise is where other data planes reach this one, like http://10.0.0.5:4000; empty: they don't. It must lead to this process alone,
+	// not to a balancer.
 	Advertise string
 	// Table has the ring that seals. Required.
 	Table *table.Holder
 	// TLS towards peers with https addresses; nil: the system's authorities.
 	TLS *tls.Config
+	// Log is told, at most once a minute for each address, of owners that can't be reached or don't prove that they are; nil: nobody is.
+	Log *slog.Logger
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
 
 // Peers are the other data planes. Safe for concurrent use.
 type Peers struct {
-	cfg             Config
-	client, streams *http.Client // streams last, and must not keep messages waiting
+	cfg             Config          // read-only after New
+	self            place           // read-only after New
+	client, streams *http.Transport // streams last, and must not keep messages waiting
+	notes           once
+	told            quiet
 }
 
-// New checks cfg.
+// New checks cfg. Each Peers is an owner of its own, however many have one address.
 func New(cfg Config) (*Peers, error) {
 	if cfg.Table == nil {
 		return nil, errors.New("peer: Table is required")
@@ -70,15 +83,10 @@ func New(cfg Config) (*Peers, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Peers{cfg: cfg, client: client(cfg.TLS, perPeer), streams: client(cfg.TLS, 0)}, nil
-}
-
-// client makes a client with so many connections to one peer at most; 0: any number.
-func client(secure *tls.Config, most int) *http.Client {
-	way := &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSClientConfig: secure, TLSHandshakeTimeout: dialTimeout,
-		ResponseHeaderTimeout: headTimeout, MaxConnsPerHost: most, MaxIdleConnsPerHost: idlePerPeer, IdleConnTimeout: time.Minute,
-		DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
-	return &http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
+	p := &Peers{cfg: cfg, self: place{address: cfg.Advertise, process: rand.Text()}}
+	p.client, p.streams = p.way(perPeer), p.way(0)
+	return p, nil
 }
 
 // Close lets go of idle connections.
@@ -87,22 +95,22 @@ func (p *Peers) Close() {
 	p.streams.CloseIdleConnections()
 }
 
-func checkAddress(address string) error {
-	if address == "" {
-		return nil
+// Self is how other data planes name this one as an owner, for Forward; empty when it advertises no address.
+func (p *Peers) Self() string {
+	if p.self.address == "" {
+		return ""
 	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("peer: advertise: an address like http://10.0.0.5:4000 is needed, without a path, a slash at the end or a user")
-	}
-	return nil
+	return p.self.String()
 }
+
+// Mine reports whether an owner can only be this data plane: it is named, or nobody is.
+func (p *Peers) Mine(owner string) bool { return owner == "" || owner == p.Self() }
 
 // Name makes the token for something that this data plane owns, for one principal and endpoint. Callers may keep it; it tells them nothing.
 func (p *Peers) Name(principal, endpoint, id string) (string, error) {
 	now := p.cfg.Now()
 	token, err := seal.Seal(p.ring(), seal.Token{Purpose: seal.Peer, Principal: principal, Endpoint: endpoint, Issued: now, Expires: now.Add(nameLife),
-		Payload: appendTexts(nil, p.cfg.Advertise, id)})
+		Payload: appendTexts(nil, p.Self(), id)})
 	if errors.Is(err, seal.ErrNoRing) {
 		return "", &fault.Error{Hop: fault.Gateway, Phase: fault.Session, Kind: fault.Unavailable, Status: http.StatusServiceUnavailable, Code: fault.CodeUnavailable,
 			Message: "the gateway can't handle sessions yet: it holds no sealing key", Hint: "wait until the data plane has received its config (/readyz)"}
@@ -113,21 +121,22 @@ func (p *Peers) Name(principal, endpoint, id string) (string, error) {
 	return token, nil
 }
 
-// Find opens a token that a data plane made with Name. The error is a fault that reads session not found.
+// Find opens a token that a data plane made with Name. The error is a fault that reads session not found, also for tokens of versions whose
+// owners can't prove themselves.
 func (p *Peers) Find(token, principal, endpoint string) (owner, id string, err error) {
 	payload, err := seal.Open(p.ring(), seal.Peer, token, principal, endpoint, p.cfg.Now())
 	if err != nil {
 		return "", "", notFound("the session isn't one that this gateway began for this caller on this endpoint", "begin anew", err)
 	}
 	all, ok := cutTexts(payload)
-	if !ok || len(all) != 2 || checkAddress(all[0]) != nil {
+	if !ok || len(all) != 2 {
 		return "", "", notFound("the session isn't one that this gateway began", "begin anew", nil)
+	}
+	if _, ok := parsePlace(all[0]); !ok && all[0] != "" {
+		return "", "", notFound("the session is of an earlier version of this gateway", "begin anew", nil)
 	}
 	return all[0], all[1], nil
 }
-
-// Mine reports whether an owner can only be this data plane: it is named, or nobody is.
-func (p *Peers) Mine(owner string) bool { return owner == "" || owner == p.cfg.Advertise }
 
 func (p *Peers) ring() *table.Ring { return p.cfg.Table.Load().Ring("session") }
 

@@ -1,8 +1,10 @@
 package peer_test
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,27 +12,23 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/hopgate/hopgate/dataplane/peer"
 	"github.com/hopgate/hopgate/dataplane/request"
 	"github.com/hopgate/hopgate/dataplane/table"
-	"github.com/hopgate/hopgate/proto/confset"
 	"github.com/hopgate/hopgate/proto/fault"
-	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// holder has the ring of a fleet; fleets differ by their secrets.
-func holder(t testing.TB, secret string) *table.Holder {
+// holder has the ring of a fleet with one key; fleets differ by their secrets.
+func holder(t testing.TB, secret string) *table.Holder { return ringOf(t, secret) }
+
+// ringOf seals with the first key and opens with all.
+func ringOf(t testing.TB, letters string) *table.Holder {
 	t.Helper()
-	body, err := proto.Marshal(&configv1.SealingRing{Name: "session", Keys: []*configv1.SealingKey{{Id: 1, Secret: []byte(strings.Repeat(secret, 32)), Sealing: true, CreateTime: timestamppb.Now()}}})
-	fatal(t, err)
-	tb, _ := table.New(table.Config{}).Apply(confset.Delta{Upserts: []confset.Object{{Key: confset.Key{Kind: "sealingring", Name: "session"}, UID: "u", Hash: confset.HashBody(body), Body: body}}}, 1, table.Version{Revision: 1})
 	h := new(table.Holder)
-	h.Store(tb)
+	h.Store(peer.WithRing(t, letters))
 	return h
 }
 
@@ -52,33 +50,10 @@ func peers(t testing.TB, cfg peer.Config) *peer.Peers {
 // message is a request as a front made it.
 func message() *request.Inbound {
 	const body = `{"jsonrpc":"2.0"}`
-	return &request.Inbound{Method: "POST", Path: "/up/message", Query: "session=x", Host: "gw.example.com", Remote: "203.0.113.7:4711", Proto: "HTTP/2.0", Secure: true,
-		Names: []string{"client.example.com", "spiffe://example.com/c"}, Body: strings.NewReader(body), Length: int64(len(body)),
-		Header: http.Header{"Authorization": {"Bearer k"}, "X-Forwarded-For": {"198.51.100.1", "192.0.2.1"}, "Content-Type": {"application/json"}, "Connection": {"keep-alive, X-Forwarded-For"}}}
-}
-
-// owner is a data plane that notes how a request arrived and answers.
-type owner struct {
-	url  string
-	peer *peer.Peers
-	last *request.Inbound // as the front saw it
-	as   *request.Inbound // as it is to be seen
-	body string
-	err  error
-}
-
-func newOwner(t testing.TB, secret string, answer http.HandlerFunc) *owner {
-	o := &owner{peer: peers(t, peer.Config{Table: holder(t, secret)})}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		o.last = &request.Inbound{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Host: r.Host, Remote: r.RemoteAddr, Proto: r.Proto, Header: r.Header.Clone(), Length: r.ContentLength}
-		b, _ := io.ReadAll(r.Body)
-		o.body = string(b)
-		o.as, _, o.err = o.peer.Arrived(o.last)
-		answer(w, r)
-	}))
-	t.Cleanup(s.Close)
-	o.url = s.URL
-	return o
+	return &request.Inbound{Method: "POST", Path: "/up/message", Query: "session=x", Host: "gw.example.com", Remote: "203.0.113.7:4711",
+		Proto: "HTTP/2.0", Secure: true, Names: []string{"client.example.com", "spiffe://example.com/c"}, Body: strings.NewReader(body), Length: int64(len(body)),
+		Header: http.Header{"Authorization": {"Bearer k"}, "X-Forwarded-For": {"198.51.100.1", "192.0.2.1"}, "Content-Type": {"application/json"},
+			"Cookie": {"a=1", "b=2"}, "X-Mcp-Up-Authorization": {"Bearer u"}, "Content-Length": {"999"}, "Connection": {"keep-alive, X-Forwarded-For"}}}
 }
 
 func fine(w http.ResponseWriter, _ *http.Request) {
@@ -89,7 +64,7 @@ func fine(w http.ResponseWriter, _ *http.Request) {
 func TestTheOwnerSeesTheRequestAsItCame(t *testing.T) {
 	o := newOwner(t, "a", fine)
 	in, w := message(), httptest.NewRecorder()
-	fatal(t, peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.url, in, flusher{w}))
+	fatal(t, peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.peer.Self(), in, flusher{w}))
 	fatal(t, o.err)
 	if w.Code != 202 || w.Header().Get("X-Told") != "yes" {
 		t.Errorf("%d %v", w.Code, w.Header())
@@ -101,41 +76,17 @@ func TestTheOwnerSeesTheRequestAsItCame(t *testing.T) {
 	if o.body != `{"jsonrpc":"2.0"}` || as.Path != in.Path || as.Query != in.Query {
 		t.Errorf("%q %+v", o.body, as)
 	}
-	for _, name := range []string{"Authorization", "X-Forwarded-For", "Content-Type"} {
+	for _, name := range []string{"Authorization", "X-Forwarded-For", "Content-Type", "Cookie", "X-Mcp-Up-Authorization"} {
 		if strings.Join(as.Header[name], "|") != strings.Join(in.Header[name], "|") {
 			t.Errorf("%s: %q", name, as.Header[name])
 		}
 	}
-	if len(as.Header[peer.Header]) != 0 || len(o.last.Header["User-Agent"]) != 0 {
+	if len(as.Header[peer.Header]) != 0 || len(as.Header["Connection"]) != 0 || as.Header.Get("Content-Length") != "17" {
 		t.Errorf("%v", as.Header)
 	}
-}
-
-func TestNotesHoldForOneRequestAndNotForLong(t *testing.T) {
-	o := newOwner(t, "a", fine)
-	fatal(t, peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.url, message(), flusher{httptest.NewRecorder()}))
-	at := func(d time.Duration) *peer.Peers {
-		return peers(t, peer.Config{Table: holder(t, "a"), Now: func() time.Time { return time.Now().Add(d) }})
-	}
-	other := *o.last
-	other.Query = "session=y"
-	get := *o.last
-	get.Method = "GET"
-	twice := *o.last
-	twice.Header = o.last.Header.Clone()
-	twice.Header[peer.Header] = append(twice.Header[peer.Header], "x")
-	for what, c := range map[string]struct {
-		p  *peer.Peers
-		in *request.Inbound
-		ok bool
-	}{
-		"as it was": {at(0), o.last, true}, "late": {at(25 * time.Second), o.last, true}, "too late": {at(31 * time.Second), o.last, false},
-		"before its time": {at(-time.Minute), o.last, false}, "another session": {at(0), &other, false}, "another method": {at(0), &get, false},
-		"two notes": {at(0), &twice, false}, "another fleet": {peers(t, peer.Config{Table: holder(t, "b")}), o.last, false},
-	} {
-		_, forwarded, err := c.p.Arrived(c.in)
-		if f := fault.As(err); (err == nil) != c.ok || forwarded != c.ok || f != nil && f.HTTPStatus() != 403 {
-			t.Errorf("%s: %v %v", what, forwarded, err)
+	for name, values := range o.last.Header { // as anybody on the way sees it
+		if name != peer.Header && name != "Content-Length" {
+			t.Errorf("in the clear: %s: %q", name, values)
 		}
 	}
 }
@@ -144,7 +95,7 @@ func TestWhatWasForwardedIsNotForwardedAgain(t *testing.T) {
 	o := newOwner(t, "a", fine)
 	in := message()
 	in.Header[peer.Header] = []string{"x"}
-	err := peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.url, in, flusher{httptest.NewRecorder()})
+	err := peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.peer.Self(), in, flusher{httptest.NewRecorder()})
 	if f := fault.As(err); f == nil || f.HTTPStatus() != 404 || o.last != nil {
 		t.Errorf("%v", err)
 	}
@@ -152,11 +103,27 @@ func TestWhatWasForwardedIsNotForwardedAgain(t *testing.T) {
 
 func TestAnOwnerThatCantBeReachedIsALostSession(t *testing.T) {
 	p := peers(t, peer.Config{Table: holder(t, "a")})
-	for _, url := range []string{"http://127.0.0.1:1", ""} {
-		f := fault.As(p.Forward(context.Background(), url, message(), flusher{httptest.NewRecorder()}))
+	gone := peers(t, peer.Config{Table: holder(t, "a"), Advertise: "http://127.0.0.1:1"})
+	for _, owner := range []string{gone.Self(), ""} {
+		f := fault.As(p.Forward(context.Background(), owner, message(), flusher{httptest.NewRecorder()}))
 		if f == nil || f.HTTPStatus() != 404 || f.JSONRPCCode() != fault.CodeSession || strings.Contains(f.Message+f.Hint, "127.0.0.1") {
-			t.Errorf("%q: %v", url, f)
+			t.Errorf("%q: %v", owner, f)
 		}
+	}
+}
+
+// Red when each request whose session is lost makes a line.
+func TestTheLogIsToldOnceAMinute(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Now()
+	p := peers(t, peer.Config{Table: holder(t, "a"), Log: slog.New(slog.NewTextHandler(&log, nil)), Now: func() time.Time { return now }})
+	gone := peers(t, peer.Config{Table: holder(t, "a"), Advertise: "http://127.0.0.1:1"}).Self()
+	for _, lines := range []int{1, 1, 2} {
+		p.Forward(context.Background(), gone, message(), flusher{httptest.NewRecorder()}) //nolint:errcheck // what the log says is wanted
+		if got := log.String(); strings.Count(got, "\n") != lines || !strings.Contains(got, "address=http://127.0.0.1:1 error=") {
+			t.Errorf("%d lines wanted: %s", lines, got)
+		}
+		now = now.Add(40 * time.Second)
 	}
 }
 
@@ -165,7 +132,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		w.Header().Set("Location", "http://127.0.0.1:1/")
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	})
-	f := fault.As(peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.url, message(), flusher{httptest.NewRecorder()}))
+	f := fault.As(peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.peer.Self(), message(), flusher{httptest.NewRecorder()}))
 	if f == nil || f.HTTPStatus() != 502 {
 		t.Errorf("%v", f)
 	}
@@ -179,7 +146,7 @@ func TestAnAnswerThatBreaksIsBrokenOff(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	s := &aborts{flusher: flusher{httptest.NewRecorder()}}
-	fatal(t, peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.url, message(), s))
+	fatal(t, peers(t, peer.Config{Table: holder(t, "a")}).Forward(context.Background(), o.peer.Self(), message(), s))
 	if !s.aborted {
 		t.Error("half an answer was passed for a whole one")
 	}
@@ -190,8 +157,11 @@ func TestNamesOpenForTheirCallerOnly(t *testing.T) {
 	token, err := p.Name("key-1", "server/up", "id-1")
 	fatal(t, err)
 	owner, id, err := p.Find(token, "key-1", "server/up")
-	if err != nil || owner != "http://10.0.0.5:4000" || id != "id-1" || !p.Mine(owner) || p.Mine("http://10.0.0.6:4000") || !p.Mine("") {
+	if err != nil || owner != p.Self() || id != "id-1" || !p.Mine(owner) || p.Mine("http://10.0.0.5:4000") || !p.Mine("") {
 		t.Errorf("%q %q %v", owner, id, err)
+	}
+	if other := peers(t, peer.Config{Table: holder(t, "a"), Advertise: "http://10.0.0.5:4000"}); other.Mine(owner) {
+		t.Error("a new process at the address takes itself for the one before")
 	}
 	late := peers(t, peer.Config{Table: holder(t, "a"), Now: func() time.Time { return time.Now().Add(8 * 24 * time.Hour) }})
 	for what, err := range map[string]error{"another caller": find(p, token, "key-2", "server/up"), "another endpoint": find(p, token, "key-1", "server/other"),

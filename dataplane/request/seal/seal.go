@@ -32,7 +32,12 @@ const (
 	Request Purpose = "hopgate request 1" // ids of requests that servers send to callers
 	Event   Purpose = "hopgate event 1"   // event ids of streams made from several
 	Cursor  Purpose = "hopgate cursor 1"  // cursors of lists made from several
-	Peer    Purpose = "hopgate peer 1"    // requests that one data plane hands to another
+	Peer    Purpose = "hopgate peer 1"    // names of what lives in one data plane
+	// Note is what a data plane tells another about a request it hands on: all of the caller's header, among others.
+	Note Purpose = "hopgate note 1"
+	// Challenge and Proof are what two data planes say to each other on a new connection, before it carries anything else.
+	Challenge Purpose = "hopgate challenge 1"
+	Proof     Purpose = "hopgate proof 1"
 )
 
 // Limit returns the longest token of a purpose in bytes, made or looked at; 0 for what is no purpose.
@@ -44,6 +49,10 @@ func (p Purpose) Limit() int {
 		return 6 << 10
 	case Cursor:
 		return 16 << 10
+	case Note: // a header, too, and nearly the whole head that a data plane takes
+		return 28 << 10
+	case Challenge, Proof:
+		return 256
 	}
 	return 0
 }

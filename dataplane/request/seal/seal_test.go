@@ -14,7 +14,7 @@ import (
 
 var (
 	now      = time.Unix(1_790_000_000, 0)
-	purposes = []seal.Purpose{seal.Session, seal.Request, seal.Event, seal.Cursor, seal.Peer}
+	purposes = []seal.Purpose{seal.Session, seal.Request, seal.Event, seal.Cursor, seal.Peer, seal.Note, seal.Challenge, seal.Proof}
 )
 
 func key(id uint32) table.SealKey {
