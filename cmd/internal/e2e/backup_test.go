@@ -165,7 +165,7 @@ func TestBackupReplacesALiveStore(t *testing.T) {
 		t.Errorf("early00 isn't as it was:\n%s", out)
 	}
 	// Three removals are no reason to wait for anybody.
-	eventually(t, 10*time.Second, "what the snapshot lacks leaves the data plane", func() error {
+	eventually(t, shown, "what the snapshot lacks leaves the data plane", func() error {
 		if s.known(t, "late00") {
 			return errors.New("late00 is still there")
 		}

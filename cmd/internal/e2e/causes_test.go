@@ -67,7 +67,7 @@ func (x cause) check(t *testing.T, p *proxy, key string) {
 		t.Errorf("trace ids differ: %q in the error, %q in the header", e.Data.TraceID, a.Header.Get("X-Hopgate-Trace-Id"))
 	}
 	slashed := "upstream/" + x.phase + "/" + e.Data.Kind
-	eventually(t, 3*time.Second, "log and metric name "+slashed, func() error {
+	eventually(t, shown, "log and metric name "+slashed, func() error {
 		lines := 0
 		for line := range strings.Lines(p.output()) {
 			if strings.Contains(line, slashed) && strings.Contains(line, e.Data.TraceID) {

@@ -135,45 +135,15 @@ func mcporter(t *testing.T, v *clientVisit) clientSaid {
 	return clientSaid{Tools: toolNames(m.Tools), Result: ask("call", "--server", "gate", "--tool", v.tool(), "--args", inJSON(t, v.Arguments()))}
 }
 
-// opencode and gemini say of servers whether they are connected; the gateway's records say what they asked.
-func opencode(t *testing.T, visits []*clientVisit) []clientSaid {
-	servers := map[string]any{}
-	for _, v := range visits {
-		servers[v.clientDoor.Name] = map[string]any{"type": "remote", "url": v.Address(), "headers": v.Header(), "oauth": false}
-	}
-	env := []string{"OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_MODELS_FETCH=1"}
-	p := visits[0].client(t, "opencode.json", inJSON(t, map[string]any{"mcp": servers}), env, npm(t, "opencode-linux-x64", "bin", "opencode"), "mcp", "list")
-	return connected(t, p, visits, func(v *clientVisit) string { return `✓ ` + v.clientDoor.Name + `\s+connected` })
-}
-
-func gemini(t *testing.T, visits []*clientVisit) []clientSaid {
-	servers := map[string]any{}
-	for _, v := range visits {
-		servers[v.clientDoor.Name] = map[string]any{"httpUrl": v.Address(), "headers": v.Header()}
-		if v.SSE {
-			servers[v.clientDoor.Name] = map[string]any{"url": v.Address(), "type": "sse", "headers": v.Header()}
-		}
-	}
-	config := inJSON(t, map[string]any{"mcpServers": servers, "security": map[string]any{"folderTrust": map[string]any{"enabled": false}}})
-	p := visits[0].client(t, filepath.Join(".gemini", "settings.json"), config, nil, node(t), npm(t, ".bin", "gemini"), "mcp", "list")
-	return connected(t, p, visits, func(v *clientVisit) string {
-		kind := "http"
-		if v.SSE {
-			kind = "sse"
-		}
-		return regexp.QuoteMeta("✓ " + v.clientDoor.Name + ": " + v.Address() + " (" + kind + ") - Connected")
-	})
-}
-
 var colours = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-func connected(t *testing.T, p program, visits []*clientVisit, says func(v *clientVisit) string) []clientSaid {
+func connected(t *testing.T, p program, visits []*clientVisit, says func(i int, v *clientVisit) string) []clientSaid {
 	t.Helper()
 	res := run(t, clientLimit, p, "")
 	text := colours.ReplaceAllString(res.Out+res.Err, "")
-	for _, v := range visits {
-		if res.Code != 0 || !regexp.MustCompile(says(v)).MatchString(text) {
-			t.Errorf("it doesn't say %s: %v", says(v), res)
+	for i, v := range visits {
+		if res.Code != 0 || !regexp.MustCompile(says(i, v)).MatchString(text) {
+			t.Errorf("%s: it doesn't say %s: %v", v.clientDoor.Name, says(i, v), res)
 		}
 	}
 	return make([]clientSaid, len(visits))

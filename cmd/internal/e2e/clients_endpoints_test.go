@@ -20,13 +20,15 @@ func clientKinds() []clientKind {
 		{Name: "mcporter", Revision: "2025-11-25", Use: mcporter},
 		{Name: "mcp_remote", Revision: "2025-11-25", Doors: []string{"single", "aggregate", "toolset", "sse_aggregate"}, Last: "tools/list", Use: mcpRemoteClient},
 		{Name: "mcp_remote_bridge", Revision: "2025-11-25", Use: mcpRemoteBridge},
-		{Name: "opencode", Revision: "2025-11-25", Last: "tools/list", Together: opencode},
-		{Name: "gemini", Revision: "2025-06-18", Last: "ping", Together: gemini},
+		{Name: "opencode", Revision: "2025-11-25", Together: opencode},
+		{Name: "opencode_list", Revision: "2025-11-25", Last: "tools/list", Together: opencodeList},
+		{Name: "gemini", Revision: "2025-06-18", Together: gemini},
+		{Name: "gemini_list", Revision: "2025-06-18", Last: "ping", Together: geminiList},
 	}
 }
 
-// Each real client connects to each kind of endpoint, gets its tools and, where it can without a person or a model of its own, calls one. What
-// the client says, what the server received and what the gateway's access lines tell have to agree.
+// Each real client connects to each kind of endpoint, gets its tools and, where it can without a person, calls one; those that call for a model
+// have a scripted one. What the client says, what the server received and what the gateway's access lines tell have to agree.
 func TestRealClientsWorkOnEveryKindOfEndpoint(t *testing.T) {
 	visits := map[string][]*clientVisit{}
 	for _, k := range clientKinds() {

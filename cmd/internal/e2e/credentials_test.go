@@ -241,7 +241,7 @@ func TestCredentialsOfTheGatewayItselfReachAProtectedServer(t *testing.T) {
 		t.Errorf("%d requests came", n)
 	}
 	t.Run("the access line has the step", func(t *testing.T) {
-		eventually(t, 3*time.Second, "credential=", func() error {
+		eventually(t, shown, "credential=", func() error {
 			if !regexp.MustCompile(` server=vault .* credential=[0-9.]+ms`).MatchString(p.output()) {
 				return errors.New(tail(p.output(), 2))
 			}
@@ -299,6 +299,8 @@ func TestCredentialsAreRenewedAheadUnderLoad(t *testing.T) {
 		life      = 6 * time.Second
 		lifetimes = 2
 		workers   = 8
+		leastMade = 500
+		left      = time.Second // of a token's life when it is used for the last time
 	)
 	own := client("gateway")
 	issuer := startAuthServer(t, signingKey(t, "first"), int(life/time.Second), own)
@@ -312,18 +314,24 @@ func TestCredentialsAreRenewedAheadUnderLoad(t *testing.T) {
 	var made, slowest atomic.Int64
 	var failed sync.Map
 	var wg sync.WaitGroup
-	ends := time.Now().Add(lifetimes * life)
+	starts := time.Now()
+	ends := starts.Add(lifetimes * life)
 	for w := range workers {
 		wg.Go(func() {
 			pace := time.NewTicker(40 * time.Millisecond)
 			defer pace.Stop()
-			for time.Now().Before(ends) {
-				began := time.Now()
-				if _, err := whoami(post(planes[w%len(planes)].url("vault"), key, toolCall("whoami", nil))); err != nil {
+			for time.Now().Before(ends) || made.Load() < leastMade {
+				began := mark()
+				_, err := whoami(post(planes[w%len(planes)].url("vault"), key, toolCall("whoami", nil)))
+				took := time.Since(began.at)
+				switch { // on its way for longer than its token had left, while the machine stood still
+				case err != nil && took >= left && began.stalled() >= left:
+					t.Logf("a call took %s of which the machine stalled for %s: %v", took, began.stalled(), err)
+				case err != nil:
 					failed.Store(made.Load(), err)
 				}
 				made.Add(1)
-				for took := int64(time.Since(began)); ; {
+				for took := int64(took); ; {
 					if old := slowest.Load(); took <= old || slowest.CompareAndSwap(old, took) {
 						break
 					}
@@ -333,19 +341,17 @@ func TestCredentialsAreRenewedAheadUnderLoad(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	passed := time.Since(starts)
 	failed.Range(func(n, err any) bool { t.Errorf("call %d: %v", n, err); return true })
 	asked := issuer.asked("client_credentials", "gateway")
-	used, left := upstream.believed()
+	used, shortest := upstream.believed()
 	t.Logf("%d calls over %d lifetimes of %s by two data planes: %d tokens asked for, %d used, at least %s left of each; slowest call %s", made.Load(), lifetimes, life,
-		len(asked), used, left.Round(100*time.Millisecond), time.Duration(slowest.Load()).Round(time.Millisecond))
-	if least, most := len(planes)*lifetimes, len(planes)*(lifetimes+2); len(asked) < least || len(asked) > most {
+		len(asked), used, shortest.Round(100*time.Millisecond), time.Duration(slowest.Load()).Round(time.Millisecond))
+	if least, most := len(planes)*lifetimes, len(planes)*int(2*passed/life); len(asked) < least || len(asked) > most {
 		t.Errorf("%d requests for tokens, want one per lifetime and data plane, %d to %d:\n%s", len(asked), least, most, strings.Join(asked, "\n"))
 	}
 	if slices.ContainsFunc(asked, func(line string) bool { return !strings.HasSuffix(line, " 200") }) {
 		t.Errorf("requests were refused:\n%s", strings.Join(asked, "\n"))
-	}
-	if made.Load() < 500 {
-		t.Errorf("only %d calls were made", made.Load())
 	}
 }
 

@@ -53,7 +53,7 @@ func leader(t *testing.T, members []*member) (*member, error) {
 		if !m.alive() {
 			continue
 		}
-		res := run(t, 10*time.Second, program{Name: "etcdctl", Args: []string{tool(t, "E2E_ETCD", "etcdctl"), "--endpoints", m.client, "--command-timeout", "2s",
+		res := run(t, time.Minute, program{Name: "etcdctl", Args: []string{tool(t, "E2E_ETCD", "etcdctl"), "--endpoints", m.client, "--command-timeout", "2s",
 			"endpoint", "status", "--write-out", "fields"}}, "")
 		if field(res.Out, "MemberID") != "" && field(res.Out, "MemberID") == field(res.Out, "Leader") {
 			return m, nil
@@ -94,6 +94,7 @@ func TestNoAcknowledgedWriteIsLostWhenTheEtcdLeaderDies(t *testing.T) {
 
 	w := writeThroughLeaderLoss(t, []*control{one, two}, members)
 	t.Logf("%d writes, %d acknowledged at once, %d after settling an ambiguous answer, %d open %v; longest write %s", writes, w.clean, w.settled, len(w.refused), w.refused, w.longest.Round(time.Millisecond))
+	sameRevision(t, one, two) // what one has acknowledged the other one shows a little later
 	for _, c := range []*control{one, two} {
 		c.holds(t, w)
 	}

@@ -16,8 +16,9 @@ import (
 const (
 	// awayShort and awayLong are how long a control plane stays away, without and with SOAK; backWithin is how soon the fleet is in sync then.
 	awayShort, awayLong, backWithin = 20 * time.Second, 10 * time.Minute, 60 * time.Second
-	// idleShort and idleLong are how long another user of the etcd writes beside ours, noiseEach how many keys in one go.
-	idleShort, idleLong, noiseEach = 20 * time.Second, 2 * time.Minute, 200
+	// idleShort and idleLong are how long another user of the etcd writes beside ours, and leastCompactions how often it compacts at least;
+	// noiseEach is how many keys it writes in one go.
+	idleShort, idleLong, leastCompactions, noiseEach = 20 * time.Second, 2 * time.Minute, 5, 200
 )
 
 // TestControlPlaneAwayForLongFailsNoCall kills the control plane under traffic and brings it back. Meanwhile a data plane starts anew, from its disk.
@@ -41,29 +42,25 @@ func TestControlPlaneAwayForLongFailsNoCall(t *testing.T) {
 	c.kill()
 	gone := time.Now()
 	proxies[2].stop(t)
-	began := time.Now()
+	exec := mark()
 	proxies[2].again(t)
-	boot := firstAnswer(t, proxies[2], key).Sub(began)
-	if boot > bootLimit {
-		t.Errorf("a data plane answered %s after its start, the limit is %s", boot, bootLimit)
-	}
+	boot := firstAnswer(t, proxies[2], key).Sub(exec.at)
+	exec.within(t, "a data plane answered after its start", boot, bootLimit)
 	<-time.After(time.Until(gone.Add(soakFor(t, awayShort, awayLong))))
 
 	c.again(t)
-	back := time.Now()
+	back := mark()
 	c.inSync(t, names...)
-	took := time.Since(back)
+	took := time.Since(back.at)
 	for i, f := range flows {
 		f.spotless(t, names[i])
 		if n := len(updates(proxies[i])); n != applied[i] {
 			t.Errorf("%s was sent %d updates although nothing had changed", names[i], n-applied[i])
 		}
 	}
-	t.Logf("control plane away for %s: a data plane served %s after its start; all in sync %s after it was back", back.Sub(gone).Round(time.Second),
+	t.Logf("control plane away for %s: a data plane served %s after its start; all in sync %s after it was back", back.at.Sub(gone).Round(time.Second),
 		boot.Round(time.Millisecond), took.Round(time.Millisecond))
-	if took > backWithin {
-		t.Errorf("in sync after %s, the limit is %s", took, backWithin)
-	}
+	back.within(t, "in sync after it was back", took, backWithin)
 }
 
 // TestIdleConfigBesideABusyUserOfTheStoreIsNotReadAgain writes other keys of the same etcd and compacts it, while nobody changes any config.
@@ -78,7 +75,7 @@ func TestIdleConfigBesideABusyUserOfTheStoreIsNotReadAgain(t *testing.T) {
 	loads, applied := metric(t, c.Admin, attr.MetricStoreLoads), len(updates(p))
 	limit := soakFor(t, idleShort, idleLong)
 	written, compacted := 0, 0
-	for end := time.Now().Add(limit); time.Now().Before(end); compacted++ {
+	for end := time.Now().Add(limit); time.Now().Before(end) || compacted < leastCompactions; compacted++ {
 		var b strings.Builder
 		for i := range noiseEach {
 			fmt.Fprintf(&b, "put elsewhere/%d %d\n", i, written+i)
@@ -95,8 +92,8 @@ func TestIdleConfigBesideABusyUserOfTheStoreIsNotReadAgain(t *testing.T) {
 	more := metric(t, c.Admin, attr.MetricStoreLoads) - loads
 	t.Logf("%d writes beside it and %d compactions in %s: %v whole reads of the store; the next change was in force after %s",
 		written, compacted, limit, more, took.Round(time.Millisecond))
-	if more != 0 || len(updates(p)) != applied+1 || compacted < 5 {
-		t.Errorf("%v whole reads, %d updates, %d compactions; want 0, 1 and many", more, len(updates(p))-applied, compacted)
+	if more != 0 || len(updates(p)) != applied+1 {
+		t.Errorf("%v whole reads and %d updates; want 0 and 1", more, len(updates(p))-applied)
 	}
 }
 

@@ -23,12 +23,28 @@ func (h *history) last(t *testing.T, i int, c *control) {
 	}
 }
 
+// outcomes are how many deeds ended how.
+func (h *history) outcomes() map[outcome]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	counts := map[outcome]int{}
+	for _, d := range h.deeds {
+		counts[d.outcome]++
+	}
+	return counts
+}
+
+// tells reports whether enough has happened to prove something.
+func (h *history) tells(kills int) bool {
+	counts := h.outcomes()
+	return kills >= fireKills && counts[acknowledged] >= fireWrites && counts[lost] > 0 && counts[unknown] > 0
+}
+
 // report tells figures, and fails when the journey was too quiet to prove anything.
 func (h *history) report(t *testing.T, kills int) {
 	t.Helper()
-	counts, ends, slowest, named := map[outcome]int{}, []time.Duration{0}, time.Duration(0), 0
+	counts, ends, slowest, named := h.outcomes(), []time.Duration{0}, time.Duration(0), 0
 	for _, d := range h.deeds {
-		counts[d.outcome]++
 		slowest = max(slowest, d.ended-d.called)
 		if d.outcome == acknowledged {
 			ends = append(ends, d.ended)
@@ -44,7 +60,7 @@ func (h *history) report(t *testing.T, kills int) {
 	}
 	t.Logf("%d leaders killed; %d writes acknowledged, %d races lost (%d to a value that is known), %d refused, %d of unknown outcome; %d reads; slowest write %s, longest time without a write %s",
 		kills, counts[acknowledged], counts[lost], named, counts[refused], counts[unknown], len(h.reads), slowest.Round(time.Millisecond), gap.Round(time.Millisecond))
-	if kills < 3 || counts[acknowledged] < 100 || counts[lost] == 0 || counts[unknown] == 0 {
+	if !h.tells(kills) {
 		t.Errorf("too little happened: %d kills, %v", kills, counts)
 	}
 }

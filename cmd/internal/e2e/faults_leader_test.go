@@ -22,6 +22,8 @@ const (
 	fireWriters = 6
 	fireReaders = 3
 	fireObjects = 5
+	// fireKills is how many leaders die at least, fireWrites how many writes are acknowledged.
+	fireKills, fireWrites = 3, 100
 	// firePace is the time between two deeds of one client.
 	firePace = 15 * time.Millisecond
 	// fireDown is how long a killed leader stays away, fireCalm how long it is left alone afterwards.
@@ -70,7 +72,7 @@ func TestOneHistoryWhileEtcdLeadersDie(t *testing.T) {
 			}
 		})
 	}
-	kills := killLeaders(t, members, soakFor(t, 20*time.Second, time.Hour))
+	kills := killLeaders(t, members, soakFor(t, 20*time.Second, time.Hour), h.tells)
 	cancel()
 	wg.Wait()
 	sameRevision(t, controls...)
@@ -87,11 +89,11 @@ func TestOneHistoryWhileEtcdLeadersDie(t *testing.T) {
 	t.Logf("an order of all writes was looked for during %s", time.Since(began).Round(time.Millisecond))
 }
 
-// killLeaders kills whoever leads, starts it again, and so on. It leaves the cluster whole.
-func killLeaders(t *testing.T, members []*member, limit time.Duration) (kills int) {
+// killLeaders kills whoever leads, starts it again, and so on, until the time is over and enough has happened, or a minute later. It leaves the
+// cluster whole.
+func killLeaders(t *testing.T, members []*member, limit time.Duration, enough func(kills int) bool) (kills int) {
 	t.Helper()
-	end := time.Now().Add(limit)
-	for time.Now().Before(end) {
+	for end := time.Now().Add(limit); time.Now().Before(end) || !enough(kills) && time.Since(end) < time.Minute; {
 		<-time.After(fireCalm)
 		var m *member
 		eventually(t, 30*time.Second, "etcd has a leader", func() (err error) { m, err = leader(t, members); return err })

@@ -20,8 +20,8 @@ import (
 const (
 	// manyObjects come in one change, one of them bad; badTold is how soon the control plane knows which and why.
 	manyObjects, badTold = 500, 2 * time.Second
-	// damageShort and damageLong are how long files are damaged, without and with SOAK.
-	damageShort, damageLong = 15 * time.Second, time.Minute
+	// damageShort and damageLong are how long files are damaged, without and with SOAK, damageRounds how often at least.
+	damageShort, damageLong, damageRounds = 15 * time.Second, time.Minute, 3
 )
 
 // TestOneBadObjectOfManyIsRejectedAloneAndNamed commits objects past the admission, as a control plane with laxer rules would.
@@ -44,15 +44,14 @@ func TestOneBadObjectOfManyIsRejectedAloneAndNamed(t *testing.T) {
 			objs = append(objs, confset.NewObject(confset.Key{Kind: "server", Name: fmt.Sprintf("r%d_%03d", rounds%4, i)}, "", body))
 		}
 		c.Commit(cptest.Change{Raw: objs})
-		began := time.Now()
-		eventually(t, 20*time.Second, "the bad object is named", func() error {
+		took := promptly(t, badTold, "the bad object is named", func() error {
 			st := c.Fleet().ObjectStatus(objs[bad])
 			if st.GetRejected() != 1 || len(st.GetRefusals()) != 1 || st.GetRefusals()[0].GetField() != "spec.endpoints[0].url" {
 				return fmt.Errorf("%v", st)
 			}
 			return nil
 		})
-		worst = max(worst, time.Since(began))
+		worst = max(worst, took)
 		for i, o := range objs {
 			if st := c.Fleet().ObjectStatus(o); i != bad && (st.GetApplied() != 1 || st.GetRejected() != 0) {
 				t.Fatalf("%s is %v beside a bad one", o.Key, st)
@@ -64,9 +63,6 @@ func TestOneBadObjectOfManyIsRejectedAloneAndNamed(t *testing.T) {
 	}
 	t.Logf("%d changes of %d objects with a bad one: the others applied, the bad one told with its field within %s", rounds, manyObjects,
 		worst.Round(time.Millisecond))
-	if worst > badTold {
-		t.Errorf("it was told after %s, the limit is %s", worst, badTold)
-	}
 }
 
 // TestDamagedStateNeverEndsADataPlane cuts and flips the files of a proven config at random places, starts the data plane on
@@ -87,7 +83,7 @@ func TestDamagedStateNeverEndsADataPlane(t *testing.T) {
 	ok(t, os.CopyFS(good, os.DirFS(p.State)))
 	p.again(t)
 	rounds, slowest := 0, time.Duration(0)
-	for end := time.Now().Add(soakFor(t, damageShort, damageLong)); time.Now().Before(end) && !t.Failed(); rounds++ {
+	for end := time.Now().Add(soakFor(t, damageShort, damageLong)); (time.Now().Before(end) || rounds < damageRounds) && !t.Failed(); rounds++ {
 		p.wait(t)
 		p.stop(t)
 		ok(t, os.RemoveAll(p.State))
@@ -104,9 +100,6 @@ func TestDamagedStateNeverEndsADataPlane(t *testing.T) {
 		}
 	}
 	t.Logf("%d starts on damaged files; all came into sync, the slowest after %s", rounds, slowest.Round(time.Millisecond))
-	if rounds < 3 {
-		t.Errorf("only %d starts", rounds)
-	}
 }
 
 // hurt damages one file of a state directory and tells how.

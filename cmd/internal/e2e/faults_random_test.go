@@ -195,8 +195,8 @@ func (o *ordeal) ends(name string, r *running) {
 	o.t.Helper()
 	select {
 	case <-r.ended:
-	case <-time.After(20 * time.Second):
-		o.t.Errorf("%s is still there 20 s after it was told to end:\n%s", name, tail(r.output(), 30))
+	case <-time.After(2 * (1 + mostStretch) * endsIn):
+		o.t.Errorf("%s is still there long after it was told to end:\n%s", name, tail(r.output(), 30))
 		r.kill()
 	}
 }

@@ -21,9 +21,11 @@ import (
 // A fleet goes from an older version to this one and back, one process at a time, under traffic.
 
 const (
-	// oldCommit names another commit to go from and back to; by default it is the one oldBack commits before this one.
+	// oldCommit names another commit to go from and back to; by default it is the last one whose data planes don't know what restricting makes:
+	// the one before oldLacks came into the file oldLevels.
 	oldCommit = "SOAK_OLD"
-	oldBack   = 30
+	oldLacks  = `{path: "overlay"`
+	oldLevels = ":/proto/rules/level.go"
 )
 
 // olderBinary builds the program as it was.
@@ -39,7 +41,11 @@ func olderBinary(t *testing.T) (path, commit string) {
 	}
 	want := os.Getenv(oldCommit)
 	if want == "" {
-		want = fmt.Sprintf("HEAD~%d", oldBack)
+		came, err := git("log", "--reverse", "--format=%H", "-S"+oldLacks, "--", oldLevels)
+		if err != nil || came == "" {
+			t.Fatalf("no commit brought %s into %s (%v): name one to go from with %s", oldLacks, oldLevels, err, oldCommit)
+		}
+		want = strings.Fields(came)[0] + "^"
 	}
 	if commit, err = git("rev-parse", "--verify", "--quiet", want+"^{commit}"); err != nil {
 		t.Fatalf("%s isn't in this clone: run git fetch --unshallow, or name a commit that is with %s", want, oldCommit)

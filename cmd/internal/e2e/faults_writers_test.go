@@ -20,6 +20,7 @@ type rival struct {
 	object   string
 
 	won, lost int
+	refused   int              // writes that changed nothing, as the answer says: a store that looks for a leader
 	sent      map[string]int64 // etags it was answered with, to generations
 	told      []loss
 	slowest   time.Duration
@@ -97,6 +98,9 @@ func (r *rival) write(i int, was stored, labels map[string]string) error {
 		r.lost++
 		r.told = append(r.told, loss{was.Meta.Generation, no.Details[0].Metadata["current_etag"]})
 		return nil
+	case status == http.StatusServiceUnavailable && no.reason() != "OUTCOME_UNKNOWN":
+		r.refused++
+		return nil
 	}
 	return fmt.Errorf("status %d: %+v", status, no)
 }
@@ -109,7 +113,7 @@ func countedRight(t *testing.T, controls []*control, all []*rival, object string
 	for _, r := range all {
 		maps.Copy(etags, r.sent)
 		won, lost = won+r.won, lost+r.lost
-		t.Logf("%s: %d writes, %d lost races, slowest write %s", r.name, r.won, r.lost, r.slowest.Round(time.Millisecond))
+		t.Logf("%s: %d writes, %d lost races, %d refused, slowest write %s", r.name, r.won, r.lost, r.refused, r.slowest.Round(time.Millisecond))
 	}
 	if len(etags) != won || won < 4 || lost == 0 {
 		t.Errorf("%d etags of %d writes, %d lost races", len(etags), won, lost)

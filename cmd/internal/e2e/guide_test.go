@@ -98,7 +98,7 @@ func TestAccessAndErrorLinesReadLikeTheGuides(t *testing.T) {
 	}
 	for _, want := range []string{`INFO:\s+127\.0\.0\.1:\d+ - "POST /` + npmServer + `/mcp HTTP/1\.1" 200 OK`, `INFO:\s+127\.0\.0\.1:\d+ - "POST /gone/mcp HTTP/1\.1" 502 Bad Gateway`,
 		`ERROR.*gone.*refused|refused.*gone`} {
-		eventually(t, 3*time.Second, "log line "+want, func() error {
+		eventually(t, shown, "log line "+want, func() error {
 			if !regexp.MustCompile(want).MatchString(g.output()) {
 				return fmt.Errorf("log of the data plane:\n%s", tail(g.output(), 10))
 			}
@@ -123,7 +123,7 @@ func TestUpPrintsACurlThatWorks(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, 5*time.Second, "the printed curl lists tools", func() error {
+	eventually(t, shown, "the printed curl lists tools", func() error {
 		if res := shell(t, printed.FindString(up.output())); !strings.Contains(res.Out, `"tools":[{`) || !strings.Contains(res.Out, "200 OK") {
 			return fmt.Errorf("%v", res)
 		}

@@ -98,7 +98,7 @@ func TestHostileMillionOpensNothingAndBreaksNothing(t *testing.T) {
 	if !b.alive() {
 		t.Fatalf("the data plane ended: %v", b.state)
 	}
-	eventually(t, 15*time.Second, "connections and goroutines are gone", func() error {
+	eventually(t, shown, "connections and goroutines are gone", func() error {
 		if now := b.metric(t, "go_goroutines"); now > idle+5 {
 			return fmt.Errorf("%v goroutines, %v before", now, idle)
 		}

@@ -41,7 +41,7 @@ func (s *site) diagnose(t *testing.T) string {
 	line := handbook(t, "curl -s https://"+siteHost)
 	out := ""
 	for range s.planes {
-		out += must(t, 10*time.Second, program{Name: "shell", Args: []string{debian(t, "bash"), "-c", line}, Env: []string{"CURL_HOME=" + dir}}, "")
+		out += must(t, time.Minute, program{Name: "shell", Args: []string{debian(t, "bash"), "-c", line}, Env: []string{"CURL_HOME=" + dir}}, "")
 	}
 	return out
 }
@@ -113,7 +113,7 @@ func TestIngressGuideFromTheSymptomToBothFixes(t *testing.T) {
 // warned checks how many data planes warn about the Ingress, by both forms of hopgate get.
 func (s *site) warned(t *testing.T, want int, table string) {
 	t.Helper()
-	eventually(t, 5*time.Second, "the object says what data planes think of it", func() error {
+	eventually(t, shown, "the object says what data planes think of it", func() error {
 		res := s.control.command(t, "", nil, "get", "ingresses", "-o", "yaml")
 		warned := strings.Contains(res.Out, fmt.Sprintf("warned: %d\n", want)) && strings.Contains(res.Out, "field: spec.use_forwarded_headers") &&
 			strings.Contains(res.Out, "headers are ignored until trusted_proxies names your proxies")
@@ -135,7 +135,7 @@ func TestIngressIsNotNeededWithProxyBaseURL(t *testing.T) {
 	}
 	args := []string{hopgate(t), "up", "--listen", host + ":4000", "--admin", host + ":4001", "-f", file, "--data-dir", filepath.Join(t.TempDir(), "data"), "--drain-timeout", "2s"}
 	for _, bad := range []string{siteOrigin + "/", siteOrigin + "/mcp", siteHost, "ftp://" + siteHost} {
-		res := run(t, 10*time.Second, program{Name: "up", Args: args, Env: []string{"PROXY_BASE_URL=" + bad}}, "")
+		res := run(t, time.Minute, program{Name: "up", Args: args, Env: []string{"PROXY_BASE_URL=" + bad}}, "")
 		if res.Code != 2 || !strings.Contains(res.Err, "PROXY_BASE_URL") {
 			t.Errorf("PROXY_BASE_URL=%s: %v", bad, res)
 		}
@@ -164,7 +164,7 @@ func TestIngressIsNotNeededWithProxyBaseURL(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, 10*time.Second, "the origin of PROXY_BASE_URL", func() error { return shows(siteOrigin, "the public origin that this process was started with") })
+	eventually(t, shown, "the origin of PROXY_BASE_URL", func() error { return shows(siteOrigin, "the public origin that this process was started with") })
 	c.apply(t, strings.Replace(ingress("public_origins: [https://tools.example.com]"), "[eu]", "[local]", 1))
 	eventually(t, agreement, "the origin of the Ingress", func() error { return shows("https://tools.example.com", "the public_origins of the ingress") })
 }

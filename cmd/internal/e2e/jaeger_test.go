@@ -96,7 +96,7 @@ func (j jaeger) holds(t *testing.T, traceID string, want tree) {
 			t.Logf("trace %s\n%s", tr.TraceID, draw(tr.Spans, "", 0))
 		}
 	}()
-	eventually(t, 15*time.Second, "the tree is in trace "+traceID, func() error {
+	eventually(t, shown, "the tree is in trace "+traceID, func() error {
 		traces, err := j.get("/api/traces/" + traceID)
 		if err != nil {
 			return err
@@ -146,7 +146,7 @@ func TestJaegerFindsAFailedCallByItsErrorType(t *testing.T) {
 		t.Fatalf("%v %+v", err, a)
 	}
 	query := url.Values{"service": {dataPlane}, "limit": {"5"}, "tags": {`{"error.type":"refused"}`}}
-	eventually(t, 15*time.Second, "the failed call is found by error.type=refused", func() error {
+	eventually(t, shown, "the failed call is found by error.type=refused", func() error {
 		found, err := j.get("/api/traces?" + query.Encode())
 		if err != nil {
 			return err

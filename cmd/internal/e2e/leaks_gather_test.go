@@ -188,7 +188,7 @@ func dataKey(t *testing.T, file string, aad, sealed []byte) string {
 func (s *spill) spans(t *testing.T) {
 	t.Helper()
 	services := []string{}
-	eventually(t, 15*time.Second, "Jaeger has every trace that an answer names", func() error {
+	eventually(t, shown, "Jaeger has every trace that an answer names", func() error {
 		all := ""
 		services = services[:0]
 		for _, name := range []string{dataPlane, controlPlane} {

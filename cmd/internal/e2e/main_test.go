@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	watchMachine()
 	os.Exit(m.Run())
 }
 

@@ -33,6 +33,7 @@ type regional struct {
 	traces  jaeger
 	urls    map[string]string // of the region's server
 	key     string
+	bake    time.Duration // of each step
 }
 
 func startRegional(t *testing.T, relayed bool) *regional {
@@ -55,6 +56,7 @@ func startRegional(t *testing.T, relayed bool) *regional {
 	}
 	s.home.apply(t, s.document("old"))
 	s.key = s.home.key(t, "caller", "*")
+	s.bake = s.home.unhurried(t, stagedBake)
 	for _, p := range s.all() {
 		eventually(t, 20*time.Second, p.Name+" serves the old edition", func() error { return s.serves(p, "old") })
 	}
@@ -141,10 +143,11 @@ func (s *regional) serves(p *proxy, want string) error {
 	return err
 }
 
-// turn is when a data plane was first seen to serve an edition, other than the one it served before.
+// turn is when a data plane was first seen to serve an edition, other than the one it served before. The one before was served later than since:
+// the turn itself was at some time between.
 type turn struct {
-	edition string
-	at      time.Time
+	edition   string
+	since, at time.Time
 }
 
 // watchEditions calls all data planes every 25 ms. The function that it returns gives the turns by data plane and ends that.
@@ -157,21 +160,24 @@ func (s *regional) watchEditions(t *testing.T) func() map[string][]turn {
 		callers.Go(func() {
 			tick := time.NewTicker(25 * time.Millisecond)
 			defer tick.Stop()
+			var since time.Time
 			for {
 				select {
 				case <-stop:
 					return
 				case <-tick.C:
 				}
+				asked := time.Now()
 				got, err := s.served(p)
 				if err != nil {
 					got = "failed: " + err.Error()
 				}
 				mu.Lock()
 				if seen := turns[p.Name]; len(seen) == 0 || seen[len(seen)-1].edition != got {
-					turns[p.Name] = append(seen, turn{got, time.Now()})
+					turns[p.Name] = append(seen, turn{got, since, time.Now()})
 				}
 				mu.Unlock()
+				since = asked
 			}
 		})
 	}
@@ -195,7 +201,8 @@ func editions(turns []turn) string {
 // stage begins a staged change to an edition, as operators do.
 func (s *regional) stage(t *testing.T, edition string) (change string) {
 	t.Helper()
-	res := s.home.command(t, s.document(edition), nil, "apply", "-f", "-", "--strategy", "regions", "--steps", strings.Join(stagedRegions, ","), "--bake", "2s")
+	res := s.home.command(t, s.document(edition), nil, "apply", "-f", "-", "--strategy", "regions", "--steps", strings.Join(stagedRegions, ","),
+		"--bake", s.bake.String())
 	id := regexp.MustCompile(`change (\w+)`).FindStringSubmatch(res.Out)
 	if res.Code != 0 || id == nil {
 		t.Fatalf("apply: %v", res)

@@ -20,10 +20,10 @@ import (
 // A staged change over three regions that are 80 ms apart, as callers, operators and Jaeger see it.
 
 const (
-	// stagedBake is how long each step serves, as callers see it: a call each 25 ms, and a machine with much to do.
-	stagedBake = 1900 * time.Millisecond
+	// stagedBake is how long each step serves at least.
+	stagedBake = 2 * time.Second
 	// stagedRTT is from home to a region and back, and stagedAck how long the data planes of a step have to answer.
-	stagedRTT, stagedAck = 80, 2000 // milliseconds
+	stagedRTT, stagedAck = 80, 2 * time.Second // milliseconds, and a limit
 )
 
 // TestStagedChangeGoesRegionByRegionInOneTrace takes a change over three regions whose data planes follow home or a relay of their own.
@@ -32,7 +32,7 @@ func TestStagedChangeGoesRegionByRegionInOneTrace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
 			s := startRegional(t, relayed)
-			turns := s.watchEditions(t)
+			turns, began := s.watchEditions(t), mark()
 			change := s.stage(t, "new")
 			for i, region := range stagedRegions {
 				s.until(t, change, "converged on "+region, func(r *adminv1.Rollout) bool { return r.GetSteps()[i].GetConvergeTime() != nil })
@@ -41,7 +41,7 @@ func TestStagedChangeGoesRegionByRegionInOneTrace(t *testing.T) {
 					t.Logf("hopgate rollout status\n%s", table)
 				}
 				want := fmt.Sprintf("rolling at step %d of 4 (%s), for ", i+1, region)
-				if !strings.Contains(table, want) || !strings.Contains(table, region+" to have served for 2s") {
+				if !strings.Contains(table, want) || !strings.Contains(table, region+" to have served for "+s.bake.String()) {
 					t.Errorf("hopgate rollout status doesn't say %q and what it waits for:\n%s", want, table)
 				}
 			}
@@ -50,7 +50,7 @@ func TestStagedChangeGoesRegionByRegionInOneTrace(t *testing.T) {
 			t.Logf("hopgate rollout status\n%s", s.status(t, change))
 			r := &adminv1.Rollout{}
 			ok(t, protojson.Unmarshal([]byte(s.status(t, change, "-o", "json")), r))
-			s.timed(t, r)
+			s.timed(t, r, began)
 			s.traced(t, r)
 		})
 	}
@@ -67,12 +67,11 @@ func (s *regional) inOrder(t *testing.T, turns map[string][]turn) {
 			if editions(got) != "old new" {
 				t.Fatalf("%s served %s, want old and then new", p.Name, editions(got))
 			}
-			at := got[1].at
-			if after := at.Sub(before); !before.IsZero() && after < stagedBake {
-				t.Errorf("%s served the new edition %s after the region before, want %s at least", p.Name, after, stagedBake)
+			if after := got[1].at.Sub(before); !before.IsZero() && after < s.bake {
+				t.Errorf("%s served the new edition %s after the region before, want %s at least", p.Name, after, s.bake)
 			}
-			if at.After(last) {
-				last = at
+			if got[1].since.After(last) {
+				last = got[1].since
 			}
 		}
 		before = last
@@ -80,7 +79,7 @@ func (s *regional) inOrder(t *testing.T, turns map[string][]turn) {
 }
 
 // timed checks the times that operators are told.
-func (s *regional) timed(t *testing.T, r *adminv1.Rollout) {
+func (s *regional) timed(t *testing.T, r *adminv1.Rollout, began instant) {
 	t.Helper()
 	members := int32(2)
 	if len(s.relays) > 0 {
@@ -96,9 +95,10 @@ func (s *regional) timed(t *testing.T, r *adminv1.Rollout) {
 		if x.GetRegion() != region || x.GetNodes() != members || x.GetAdmitted() != members || x.GetApplied() != members || x.GetRejected() != 0 {
 			t.Errorf("step %d: %v, want %d data planes", i+1, x, members)
 		}
-		if first, last := x.GetFirstAckMs(), x.GetLastAckMs(); first < stagedRTT || last < first || last > stagedAck {
+		if first, last := x.GetFirstAckMs(), x.GetLastAckMs(); first < stagedRTT || last < first {
 			t.Errorf("%s answered after %d ms to %d ms; the round trip takes %d ms", region, first, last, stagedRTT)
 		}
+		began.within(t, region+" answered", time.Duration(x.GetLastAckMs())*time.Millisecond, stagedAck)
 	}
 }
 
@@ -113,7 +113,7 @@ func (s *regional) traced(t *testing.T, r *adminv1.Rollout) {
 	for _, region := range stagedRegions {
 		want.below = append(want.below, tree{service: controlPlane, name: "rollout admits " + region}, s.pushed(region))
 	}
-	eventually(t, 15*time.Second, "the tree is in trace "+id, func() error {
+	eventually(t, shown, "the tree is in trace "+id, func() error {
 		traces, err := s.traces.get("/api/traces/" + id)
 		if err != nil || len(traces) != 1 {
 			return fmt.Errorf("%d traces: %w", len(traces), err)
@@ -174,19 +174,20 @@ func TestStagedChangeWaitsForTheDataPlanesBehindARelay(t *testing.T) {
 	stopped := s.proxies["us"][1]
 	stopped.signal(syscall.SIGSTOP)
 	t.Cleanup(func() { stopped.signal(syscall.SIGCONT) })
-	eventually(t, 10*time.Second, "us-1 serves the new edition", func() error { return s.serves(s.proxies["us"][0], "new") })
+	eventually(t, shown, "us-1 serves the new edition", func() error { return s.serves(s.proxies["us"][0], "new") })
 	for began := time.Now(); time.Since(began) < 3*time.Second; <-time.After(100 * time.Millisecond) {
 		if r := s.rollout(t, change); r.GetState() != "rolling" || r.GetStep() != 2 || r.GetSteps()[1].GetConvergeTime() != nil {
 			t.Fatalf("it didn't wait: %v", r)
 		}
 	}
-	table := s.status(t, change)
-	if t.Logf("us-2 stands still behind its relay\n%s", table); !strings.Contains(table, "1 data plane doesn't serve the change yet: relay-us (1 behind it)") {
-		t.Error("operators aren't told who is waited for")
-	}
-	if n := s.home.nodes(t)["relay-us"]; n.GetRelayed() != 2 || n.GetRelayedBehind() != 1 {
-		t.Errorf("home hears of %d data planes behind the relay, %d of which are behind", n.GetRelayed(), n.GetRelayedBehind())
-	}
+	eventually(t, shown, "operators are told who is waited for", func() error {
+		table := s.status(t, change)
+		if n := s.home.nodes(t)["relay-us"]; n.GetRelayed() != 2 || n.GetRelayedBehind() != 1 ||
+			!strings.Contains(table, "1 data plane doesn't serve the change yet: relay-us (1 behind it)") {
+			return fmt.Errorf("home hears of %d data planes behind the relay, %d of which are behind\n%s", n.GetRelayed(), n.GetRelayedBehind(), table)
+		}
+		return nil
+	})
 	goes := time.Now()
 	stopped.signal(syscall.SIGCONT)
 	s.until(t, change, "converged on us", func(r *adminv1.Rollout) bool { return r.GetSteps()[1].GetConvergeTime() != nil })
@@ -206,7 +207,7 @@ func TestStagedChangeWaitsForARegionThatIsCutOffAndIsTakenBackThere(t *testing.T
 	change := s.cutInItsStep(t, "new", "us")
 	began := time.Now()
 	var table string
-	eventually(t, 5*time.Second, "operators see who is waited for", func() error {
+	eventually(t, shown, "operators see who is waited for", func() error {
 		if table = s.status(t, change); !strings.Contains(table, "2 data planes don't serve the change yet: us-1, us-2") {
 			return fmt.Errorf("they see\n%s", table)
 		}
@@ -246,29 +247,29 @@ func (s *regional) abortedWhileCutOff(t *testing.T) {
 	}
 	s.inState(t, change, "aborted")
 	for _, p := range s.proxies["eu"] {
-		eventually(t, 5*time.Second, p.Name+" serves what was before", func() error { return s.serves(p, "new") })
+		eventually(t, shown, p.Name+" serves what was before", func() error { return s.serves(p, "new") })
 	}
 	t.Logf("aborted while us and ap are cut off\n%s", s.status(t, change))
 	undone := s.revision(t, s.rollout(t, change).GetRevertedBy())
 	s.heal(t, "us")
 	ok(t, s.lab.Rejoin("ap"))
-	healed := time.Now()
+	healed := mark()
 	for _, p := range s.proxies["us"] {
 		s.home.reaches(t, p.Name, undone)
 	}
 	s.home.inSync(t, "eu-1", "us-1", "us-2", "ap-1", "ap-2")
-	t.Logf("healed: us stands where it was before after %s", time.Since(healed).Round(time.Millisecond))
+	t.Logf("healed: us stands where it was before after %s", time.Since(healed.at).Round(time.Millisecond))
 	for settled := time.Now(); time.Since(settled) < 2*time.Second; <-time.After(100 * time.Millisecond) {
 		for _, p := range s.all() {
 			ok(t, s.serves(p, "new"))
 		}
 	}
-	s.leftBehind(t, turns())
+	s.leftBehind(t, turns(), healed)
 }
 
 // leftBehind checks what callers of the regions that were cut off saw of the change that was aborted. To us it was on its way: TCP brings it when
 // the region is healed, and the next update takes it back. Nothing of it comes to ap.
-func (s *regional) leftBehind(t *testing.T, turns map[string][]turn) {
+func (s *regional) leftBehind(t *testing.T, turns map[string][]turn, healed instant) {
 	t.Helper()
 	for _, p := range s.proxies["ap"] {
 		if got := editions(turns[p.Name]); got != "new" {
@@ -281,9 +282,8 @@ func (s *regional) leftBehind(t *testing.T, turns map[string][]turn) {
 		case "new":
 		case "new newer new":
 			took := got[2].at.Sub(got[1].at)
-			if t.Logf("%s served for %s what was on its way to it when it was cut off", p.Name, took.Round(time.Millisecond)); took > time.Second {
-				t.Errorf("%s served an aborted change for %s after it was healed", p.Name, took)
-			}
+			t.Logf("%s served for %s what was on its way to it when it was cut off", p.Name, took.Round(time.Millisecond))
+			healed.within(t, p.Name+" serves an aborted change after it is healed", took, time.Second)
 		default:
 			t.Errorf("%s served %s", p.Name, editions(got))
 		}
@@ -305,7 +305,7 @@ func (s *regional) cutInItsStep(t *testing.T, edition, region string) (change st
 	at := slices.Index(stagedRegions, region)
 	s.until(t, change, "converged before "+region, func(r *adminv1.Rollout) bool { return r.GetSteps()[at-1].GetConvergeTime() != nil })
 	slow := regionsApart
-	slow.Delay = time.Second // what is on its way when the link is cut never arrives
+	slow.Delay = 2 * time.Second // what is on its way when the link is cut never arrives
 	between(t, s.lab, "home", region, slow)
 	s.until(t, change, "at "+region, func(r *adminv1.Rollout) bool { return int(r.GetStep()) == at+1 })
 	ok(t, s.lab.Isolate(region))

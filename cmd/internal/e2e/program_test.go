@@ -91,14 +91,19 @@ func (r *running) finish(t *testing.T) {
 // polls are the access lines of our own waiting.
 var polls = regexp.MustCompile(`(?m)^.*"GET /readyz .*\n`)
 
-// stop asks the peer to end and checks that it does, with status 0, within ten seconds.
+// endsIn is how long a peer may take to end.
+const endsIn = 10 * time.Second
+
+// stop asks the peer to end and checks that it does, with status 0, in time.
 func (r *running) stop(t *testing.T) {
 	t.Helper()
+	asked := mark()
 	r.signal(syscall.SIGTERM)
 	select {
 	case <-r.ended:
-	case <-time.After(10 * time.Second):
-		t.Errorf("%s was still there 10 s after SIGTERM", r.Name)
+		asked.within(t, r.Name+" ends after SIGTERM", time.Since(asked.at), endsIn)
+	case <-time.After((1 + mostStretch) * endsIn):
+		t.Errorf("%s was still there %s after SIGTERM", r.Name, time.Since(asked.at).Round(time.Second))
 		r.kill()
 		return
 	}
@@ -145,20 +150,20 @@ func (r result) String() string {
 	return fmt.Sprintf("exit status %d after %s\n--- stdout\n%s\n--- stderr\n%s", r.Code, r.Took.Round(time.Millisecond), tail(r.Out, 60), tail(r.Err, 60))
 }
 
-// run runs a program to its end.
+// run runs a program to its end, which has to come within the limit, and as much later as the machine stalls.
 func run(t *testing.T, limit time.Duration, p program, stdin string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), (1+mostStretch)*limit)
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := p.command(ctx, t)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-	began := time.Now()
+	began := mark()
 	err := cmd.Run()
-	res := result{Out: out.String(), Err: errs.String(), Took: time.Since(began)}
+	res := result{Out: out.String(), Err: errs.String(), Took: time.Since(began.at)}
 	var exit *exec.ExitError
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, res.Took > limit && res.Took > began.stretched(limit):
 		t.Fatalf("%s didn't end within %s: %v", p.Name, limit, res)
 	case errors.As(err, &exit):
 		res.Code = exit.ExitCode()
@@ -186,11 +191,10 @@ func tail(s string, n int) string {
 	return strings.Join(lines, "\n")
 }
 
-// eventually asks until ok returns nil, and fails with its last answer when the limit is over.
+// eventually asks until ok returns nil, and fails with its last answer when the limit is over, and as much again as the machine stalled meanwhile.
 func eventually(t *testing.T, limit time.Duration, what string, ok func() error) {
 	t.Helper()
-	end := time.NewTimer(limit)
-	defer end.Stop()
+	began := mark()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -198,10 +202,10 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() error)
 		if err == nil {
 			return
 		}
-		select {
-		case <-end.C:
-			t.Fatalf("%s: still not after %s: %v", what, limit, err)
-		case <-tick.C:
+		if passed := time.Since(began.at); passed > limit && passed > began.stretched(limit) {
+			t.Fatalf("%s: still not after %s, of which the machine stalled for %s: %v", what, passed.Round(time.Millisecond),
+				began.stalled().Round(time.Millisecond), err)
 		}
+		<-tick.C
 	}
 }

@@ -23,16 +23,19 @@ func TestChangeIsAppliedWithinMilliseconds(t *testing.T) {
 	c := startControl(t, "control", nil)
 	startProxy(t, "proxy", nil, []*control{c})
 	c.inSync(t, "proxy")
-	var fromCommit, fromCall []time.Duration
+	var fromCommit, fromCall, unstalled []time.Duration
 	for i := range 210 {
 		<-time.After(75 * time.Millisecond) // longer than changes are merged
+		began := mark()
 		commit, call := propagate(t, c, i)
 		if i >= 10 { // the first ones warm connections and code
 			fromCommit, fromCall = append(fromCommit, commit), append(fromCall, call)
+			unstalled = append(unstalled, commit-min(began.stalled(), commit, mostStretch*patience*propagationP99))
 		}
 	}
-	t.Logf("200 changes: committed to applied p50 %s, p99 %s; asked to applied p50 %s, p99 %s", quantile(fromCommit, 50), quantile(fromCommit, 99), quantile(fromCall, 50), quantile(fromCall, 99))
-	if p50, p99 := quantile(fromCommit, 50), quantile(fromCommit, 99); p50 > patience*propagationP50 || p99 > patience*propagationP99 {
+	t.Logf("200 changes: committed to applied p50 %s, p99 %s (%s without the machine's stalls); asked to applied p50 %s, p99 %s",
+		quantile(fromCommit, 50), quantile(fromCommit, 99), quantile(unstalled, 99), quantile(fromCall, 50), quantile(fromCall, 99))
+	if p50, p99 := quantile(fromCommit, 50), quantile(unstalled, 99); p50 > patience*propagationP50 || p99 > patience*propagationP99 {
 		t.Errorf("committed to applied takes p50 %s and p99 %s, goals are %s and %s", p50, p99, propagationP50, propagationP99)
 	}
 }
@@ -47,7 +50,7 @@ func propagate(t *testing.T, c *control, i int) (commit, call time.Duration) {
 		t.Fatal(err)
 	}
 	var applied time.Time
-	eventually(t, 10*time.Second, "the change is applied", func() error {
+	eventually(t, shown, "the change is applied", func() error {
 		n := c.nodes(t)["proxy"]
 		if n.GetRevision() < change.GetRevision() {
 			return fmt.Errorf("at revision %d of %d", n.GetRevision(), change.GetRevision())

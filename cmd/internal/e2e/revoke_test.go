@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,11 +36,11 @@ func TestRevokedKeyIsRefusedByEveryDataPlaneWithinASecond(t *testing.T) {
 				t.Fatalf("%s on %s: %v", name, p.Name, err)
 			}
 		}
-		began := time.Now()
+		began := mark()
 		var asked sync.WaitGroup
 		times, failed := make([]time.Duration, len(fleet)), make([]error, len(fleet))
 		for i, p := range fleet {
-			asked.Go(func() { times[i], failed[i] = refusedAfter(p, key, began) })
+			asked.Go(func() { times[i], failed[i] = refusedAfter(p, key, began.at) })
 		}
 		if _, err := admin.DeleteApiKey(t.Context(), &adminv1.DeleteRequest{Name: name}); err != nil {
 			t.Fatal(err)
@@ -48,12 +49,10 @@ func TestRevokedKeyIsRefusedByEveryDataPlaneWithinASecond(t *testing.T) {
 		if err := errors.Join(failed...); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		began.within(t, name+" is refused by all data planes", slices.Max(times), gone)
 		took = append(took, times...)
 	}
 	t.Logf("20 keys revoked, 3 data planes: asked to refused p50 %s, p99 %s, longest %s", quantile(took, 50), quantile(took, 99), quantile(took, 100))
-	if longest := quantile(took, 100); longest >= gone {
-		t.Errorf("a revoked key was taken for %s", longest)
-	}
 }
 
 // refusedAfter calls until the key is refused.
@@ -69,7 +68,7 @@ func refusedAfter(p *proxy, key string, began time.Time) (time.Duration, error) 
 			return time.Since(began), nil
 		case a.Status != http.StatusOK:
 			return 0, fmt.Errorf("%s answers %d: %s", p.Name, a.Status, a.Body)
-		case time.Since(began) > 10*gone:
+		case time.Since(began) > time.Minute:
 			return 0, fmt.Errorf("%s takes the key after %s still", p.Name, time.Since(began))
 		}
 		<-tick.C
@@ -129,17 +128,15 @@ func (h *held) open() bool {
 }
 
 // endsWithin waits for the end of the stream and returns when it came.
-func (h *held) endsWithin(t *testing.T, limit time.Duration, began time.Time, why string) {
+func (h *held) endsWithin(t *testing.T, limit time.Duration, began instant, why string) {
 	t.Helper()
 	select {
 	case <-h.ended:
-		took := h.after.Sub(began)
+		took := h.after.Sub(began.at)
 		t.Logf("%s: the stream ended after %s (%v)", why, took.Round(10*time.Microsecond), h.err)
-		if took >= limit {
-			t.Errorf("%s: the stream ended after %s, the limit is %s", why, took, limit)
-		}
+		began.within(t, why+": the stream ended", took, limit)
 	case <-time.After(limit + 10*gone):
-		t.Errorf("%s: the stream was still open %s later", why, time.Since(began).Round(time.Millisecond))
+		t.Errorf("%s: the stream was still open %s later", why, time.Since(began.at).Round(time.Millisecond))
 	}
 }
 
@@ -153,13 +150,13 @@ func TestRevokedStreamsEndWithinASecond(t *testing.T) {
 	if !ofRevoked.open() || !ofNarrowed.open() || !ofKept.open() {
 		t.Fatal("a stream ended by itself")
 	}
-	began := time.Now()
+	began := mark()
 	if _, err := admin.DeleteApiKey(t.Context(), &adminv1.DeleteRequest{Name: "revoked"}); err != nil {
 		t.Fatal(err)
 	}
 	ofRevoked.endsWithin(t, gone, began, "its key is revoked")
 
-	began = time.Now()
+	began = mark()
 	_, err := admin.UpdateApiKey(t.Context(), &adminv1.UpdateApiKeyRequest{Name: "narrowed", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"spec.servers"}},
 		Apikey: &configv1.ApiKey{Name: "narrowed", Spec: &configv1.ApiKeySpec{Servers: []string{"demo"}}}})
 	if err != nil {
@@ -183,8 +180,8 @@ func TestRevokedByRotationAfterTheOverlap(t *testing.T) {
 	old := c.key(t, "rotated", "demo,stateful")
 	stream := hold(t, fleet[0], "stateful", old)
 
-	const overlap = 5 * time.Second
-	began := time.Now()
+	overlap := c.unhurried(t, 5*time.Second)
+	began := mark()
 	res := c.command(t, "", nil, "key", "rotate", "rotated", "--overlap", overlap.String())
 	if res.Code != 0 {
 		t.Fatalf("key rotate: %v", res)
@@ -194,7 +191,7 @@ func TestRevokedByRotationAfterTheOverlap(t *testing.T) {
 	for _, p := range fleet {
 		for name, key := range map[string]string{"old": old, "new": fresh} {
 			if err := echo(p.url("demo"), key, "both"); err != nil {
-				t.Errorf("the %s key on %s, %s after the rotation: %v", name, p.Name, time.Since(began), err)
+				t.Errorf("the %s key on %s, %s after the rotation: %v", name, p.Name, time.Since(began.at), err)
 			}
 		}
 	}
@@ -203,13 +200,14 @@ func TestRevokedByRotationAfterTheOverlap(t *testing.T) {
 	}
 	// Ends are told in whole seconds: the overlap may be up to one shorter.
 	for _, p := range fleet {
-		took, err := refusedAfter(p, old, began)
+		took, err := refusedAfter(p, old, began.at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if took < overlap-2*time.Second || took > overlap+gone {
+		if took < overlap-2*time.Second {
 			t.Errorf("%s refused the old key %s after the rotation, with an overlap of %s", p.Name, took, overlap)
 		}
+		began.within(t, p.Name+" refused the old key after the rotation", took, overlap+gone)
 		if err := echo(p.url("demo"), fresh, "after"); err != nil {
 			t.Errorf("the new key on %s after the overlap: %v", p.Name, err)
 		}

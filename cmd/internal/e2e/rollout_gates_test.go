@@ -30,7 +30,7 @@ func TestGatesTakeAChangeBack(t *testing.T) {
 func (s *staging) refused(t *testing.T) {
 	before := s.synced(t)
 	id := s.stage(t, labelled("odd", s.demo, "defect", "compile"), "--steps", "1,100%", "--bake", "3s")
-	r := s.becomes(t, 20*time.Second, id, "reverted", 1)
+	r := s.becomes(t, shown, id, "reverted", 1)
 	same(t, "after the revert", before, s.synced(t))
 	t.Logf("reverted %s after it was admitted: %s", taken(r), r.GetReason())
 	if r.GetNode() == "" || !strings.Contains(r.GetReason(), "server/odd") || r.GetStep() != 1 {
@@ -53,7 +53,7 @@ func (s *staging) failing(t *testing.T) {
 		flows[p.Name] = startTraffic(t, p, "demo", s.key)
 	}
 	id := s.stage(t, server("demo", "http://127.0.0.1:9/mcp"), "--steps", "1,100%", "--bake", "20s") // nobody listens there
-	r := s.becomes(t, 30*time.Second, id, "reverted", 1)
+	r := s.becomes(t, shown, id, "reverted", 1)
 	same(t, "after the revert", before, s.synced(t))
 	t.Logf("reverted %s after it was admitted: %s", taken(r), r.GetReason())
 	if !strings.Contains(r.GetReason(), "calls failed") || r.GetStep() != 1 {
@@ -86,16 +86,16 @@ func (s *staging) failedBefore(t *testing.T) {
 		defer flow.end()
 	}
 	id := s.stage(t, labelled("dead", nobody, "release", "two"), "--steps", "1,100%", "--bake", "4s")
-	r := s.becomes(t, 20*time.Second, id, "done", 2)
+	r := s.becomes(t, shown, id, "done", 2)
 	t.Logf("a change to a server that fails everywhere: %s %s", r.GetState(), r.GetReason())
 }
 
 func (s *staging) steered(t *testing.T) {
 	c, before := s.controls[0], s.synced(t)
-	id := s.stage(t, server("extra", s.demo), "--steps", "1,100%", "--bake", "1s")
-	s.becomes(t, 10*time.Second, id, "rolling", 1)
+	id := s.stage(t, server("extra", s.demo), "--steps", "1,100%", "--bake", s.interruptible(t).String())
+	s.becomes(t, shown, id, "rolling", 1)
 	s.steer(t, "pause", "-m", "looks odd")
-	r := s.becomes(t, 5*time.Second, id, "paused", 1)
+	r := s.becomes(t, shown, id, "paused", 1)
 	if !strings.Contains(r.GetReason(), "looks odd") {
 		t.Errorf("why it is paused: %q", r.GetReason())
 	}
@@ -104,9 +104,9 @@ func (s *staging) steered(t *testing.T) {
 		t.Errorf("%d data planes serve it, want 1", len(got))
 	}
 	s.steer(t, "resume")
-	s.becomes(t, 10*time.Second, id, "rolling", 2)
+	s.becomes(t, shown, id, "rolling", 2)
 	s.steer(t, "abort", "-m", "not today")
-	r = s.becomes(t, 10*time.Second, id, "aborted", 2)
+	r = s.becomes(t, shown, id, "aborted", 2)
 	same(t, "after the abort", before, s.synced(t))
 	history := c.command(t, "", nil, "history")
 	t.Logf("history:\n%s", history.Out)
@@ -122,6 +122,16 @@ func (s *staging) steered(t *testing.T) {
 	if !gone {
 		t.Errorf("the change that undid it: %+v", undone)
 	}
+}
+
+// interruptible is how long a step has to serve for an operator to step in meanwhile, as fast as commands run on this machine now.
+func (s *staging) interruptible(t *testing.T) time.Duration { return s.any().unhurried(t, time.Second) }
+
+// unhurried is as long as ten commands take here and now, in whole seconds, and at least some time.
+func (c *control) unhurried(t *testing.T, least time.Duration) time.Duration {
+	t.Helper()
+	took := c.command(t, "", nil, "status").Took
+	return max(least, (10*took).Truncate(time.Second)+time.Second)
 }
 
 func (s *staging) steer(t *testing.T, args ...string) {
@@ -155,13 +165,13 @@ func (s *staging) stays(t *testing.T, id string, during time.Duration) {
 
 func (s *staging) holds(t *testing.T) {
 	c := s.controls[0]
-	first := s.stage(t, labelled("demo", s.demo, "release", "two"), "--steps", "1,100%", "--bake", "1s")
-	s.becomes(t, 10*time.Second, first, "rolling", 1)
+	first := s.stage(t, labelled("demo", s.demo, "release", "two"), "--steps", "1,100%", "--bake", s.interruptible(t).String())
+	s.becomes(t, shown, first, "rolling", 1)
 	s.steer(t, "pause")
 	s.refusesWrites(t, first)
 
 	second := s.stage(t, server("next", s.demo), "--steps", "100%", "--bake", "0s")
-	s.becomes(t, 5*time.Second, second, "queued", 0)
+	s.becomes(t, shown, second, "queued", 0)
 	c.apply(t, server("unrelated", s.demo))
 	if got := s.having("unrelated"); len(got) != len(s.planes) {
 		t.Errorf("an unrelated write reached %d of %d data planes", len(got), len(s.planes))
@@ -171,7 +181,7 @@ func (s *staging) holds(t *testing.T) {
 	}
 	s.stays(t, second, time.Second)
 	s.steer(t, "resume", first)
-	a, b := s.becomes(t, 20*time.Second, first, "done", 2), s.becomes(t, 20*time.Second, second, "done", 1)
+	a, b := s.becomes(t, shown, first, "done", 2), s.becomes(t, shown, second, "done", 1)
 	if began := b.GetSteps()[0].GetAdmitTime().AsTime(); began.Before(a.GetUpdateTime().AsTime()) {
 		t.Errorf("the second change began at %s, before the first was done at %s", began, a.GetUpdateTime().AsTime())
 	}

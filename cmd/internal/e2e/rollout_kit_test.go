@@ -92,7 +92,7 @@ func buildDefective(t *testing.T) (string, error) {
 		return "", err
 	}
 	out := filepath.Join(dir, "hopgate")
-	res := run(t, 3*time.Minute, program{Name: "go build", Dir: root, Env: os.Environ(),
+	res := run(t, 10*time.Minute, program{Name: "go build", Dir: root, Env: os.Environ(),
 		Args: []string{debian(t, "go"), "build", "-trimpath", "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "./cmd/hopgate"}}, "")
 	if res.Code != 0 {
 		return "", errors.New(res.String())
@@ -150,7 +150,7 @@ func (p *proxy) restart(t *testing.T) {
 	pid, err := strconv.Atoi(all[len(all)-1][1])
 	ok(t, err)
 	ok(t, syscall.Kill(pid, syscall.SIGTERM))
-	eventually(t, 15*time.Second, p.Name+" was restarted", func() error {
+	eventually(t, shown, p.Name+" was restarted", func() error {
 		if now, status := p.endings(); len(now) == len(before) {
 			return errors.New("it hasn't ended")
 		} else if status[len(status)-1] != "0" {

@@ -41,6 +41,7 @@ func TestRoundRobinSurvivesKills(t *testing.T) {
 	s.begin(t, "go", []string{tool(t, "E2E_GOSDK", "rrstorm")}, 0, g.sessions("go", each, npmServer, stateful, stateless))
 	s.mcporter(t, "/mcp", npmServer+"-echo")
 	s.mcporter(t, "/"+npmServer+"/mcp", "echo")
+	s.raging(t)
 	kills := g.kills(t, lasts)
 	calls := s.end(t)
 	g.judge(t, calls, kills, many)

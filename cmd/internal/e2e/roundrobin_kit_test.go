@@ -104,7 +104,13 @@ type rrAccess struct {
 	Method, Tool     string
 	Session, Outcome string
 	Hop, Phase, Kind string
+	Total            float64 `json:"total_ms"` // 0 for the end of a stream
 	replica          string
+}
+
+// began is when the request came, of the end of a stream when that was.
+func (a rrAccess) began() time.Time {
+	return a.Time.Add(-time.Duration(a.Total * float64(time.Millisecond)))
 }
 
 // accesses are the access lines of all data planes, by time.

@@ -4,8 +4,10 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -72,11 +74,21 @@ func (g *roundRobin) session(t *testing.T, path string, changes []any) []rrStep 
 }
 
 // spread checks by the access lines that in each step requests of the session came to all data planes, and that the client's answers (whose lines
-// come just before that of the call that asked) came to others than the calls. The line of a stream comes a little after its last event, and
-// the client waits 100 ms between steps.
+// come just before that of the call that asked) came to others than the calls. A request belongs to the step in which it began; the end of a
+// stream, which is told a little after its last event, to the one before the next. Lines are written when a data plane comes to it.
 func (g *roundRobin) spread(t *testing.T, path string, steps []rrStep) {
 	t.Helper()
-	<-time.After(300 * time.Millisecond) // access lines are written within 100 ms
+	var told []string
+	eventually(t, shown, "the access lines show that every step was spread", func() (err error) {
+		told, err = g.uneven(t, path, steps)
+		return err
+	})
+	t.Log(strings.Join(told, "\n"))
+}
+
+// uneven reads the access lines: what there is to tell of each step, and what isn't as spread says.
+func (g *roundRobin) uneven(t *testing.T, path string, steps []rrStep) (told []string, amiss error) {
+	t.Helper()
 	lines := g.accesses(t)
 	session := ""
 	for _, a := range lines {
@@ -85,26 +97,30 @@ func (g *roundRobin) spread(t *testing.T, path string, steps []rrStep) {
 		}
 	}
 	all := map[string]int{}
-	for _, s := range steps {
+	for i, s := range steps {
+		end := int64(math.MaxInt64)
+		if i+1 < len(steps) {
+			end = steps[i+1].From
+		}
 		took, answered := map[string][]string{}, ""
 		for _, a := range lines {
-			if at := a.Time.UnixMilli(); a.Path == path && a.Session == session && at >= s.From && at <= s.To+80 {
+			if at := a.began().UnixMilli(); a.Path == path && a.Session == session && at >= s.From && at < end {
 				took[a.replica] = append(took[a.replica], strings.TrimSpace(a.HTTPMethod+" "+a.Method))
 				all[a.replica]++
 				if a.Tool != "" && a.replica == answered {
-					t.Errorf("%s: %s and the answer to what it asked passed through the same data plane", s.Step, a.Tool)
+					amiss = errors.Join(amiss, fmt.Errorf("%s: %s and the answer to what it asked passed through the same data plane", s.Step, a.Tool))
 				}
 				if answered = ""; a.HTTPMethod == "POST" && a.Method == "" {
 					answered = a.replica
 				}
 			}
 		}
-		t.Logf("%-13s %5d ms %s %.120s", s.Step, s.To-s.From, counts(took), s.Told)
+		told = append(told, fmt.Sprintf("%-13s %5d ms %s %.120s", s.Step, s.To-s.From, counts(took), s.Told))
 		if len(took) != len(g.replicas) {
-			t.Errorf("%s: its requests didn't come to all data planes: %v", s.Step, took)
+			amiss = errors.Join(amiss, fmt.Errorf("%s: its requests didn't come to all data planes: %v", s.Step, took))
 		}
 	}
-	t.Logf("access lines of session %s: %v", session, all)
+	return append(told, fmt.Sprintf("access lines of session %s: %v", session, all)), amiss
 }
 
 func counts(took map[string][]string) string {
@@ -118,20 +134,28 @@ func counts(took map[string][]string) string {
 // cancelled checks that the server was told of each cancelled call by the id that it knows, in the session of the call.
 func (g *roundRobin) cancelled(t *testing.T, since time.Time) {
 	t.Helper()
-	calls, told := map[string]bool{}, 0
-	for _, s := range g.witnesses[npmServer].sights() {
-		switch {
-		case s.At.Before(since):
-		case s.Method == "tools/call":
-			calls[s.Session+" "+string(s.ID)] = s.Tool == "trigger-long-running-operation"
-		case s.Method == "notifications/cancelled":
-			told++
-			if !calls[s.Session+" "+string(s.Cancelled)] {
-				t.Errorf("the server was told of a cancelled request %s that it doesn't have in session %s", s.Cancelled, s.Session)
+	const cancels = 3
+	told := 0
+	eventually(t, shown, "the server is told of cancelled calls", func() error {
+		calls := map[string]bool{}
+		told = 0
+		for _, s := range g.witnesses[npmServer].sights() {
+			switch {
+			case s.At.Before(since):
+			case s.Method == "tools/call":
+				calls[s.Session+" "+string(s.ID)] = s.Tool == "trigger-long-running-operation"
+			case s.Method == "notifications/cancelled":
+				if told++; !calls[s.Session+" "+string(s.Cancelled)] {
+					t.Fatalf("the server was told of a cancelled request %s that it doesn't have in session %s", s.Cancelled, s.Session)
+				}
 			}
 		}
-	}
-	if told != 3 {
-		t.Errorf("3 calls were cancelled, and the server was told of %d", told)
+		if told < cancels {
+			return fmt.Errorf("%d of %d", told, cancels)
+		}
+		return nil
+	})
+	if told != cancels {
+		t.Errorf("%d calls were cancelled, and the server was told of %d", cancels, told)
 	}
 }

@@ -85,6 +85,7 @@ type storm struct {
 	g        *roundRobin
 	lasts    time.Duration
 	programs []*running
+	sessions int // of all programs
 	mu       sync.Mutex
 	calls    []rrCall // of programs that were run for one call
 	loops    sync.WaitGroup
@@ -98,6 +99,27 @@ func (s *storm) begin(t *testing.T, name string, args []string, library int, ses
 		t.Fatal(err)
 	}
 	s.programs = append(s.programs, start(t, program{Name: name, Args: append(args, string(b))}))
+	s.sessions += len(sessions)
+}
+
+// raging waits until every session is open and has made a call: one that can't even begin proves nothing.
+func (s *storm) raging(t *testing.T) {
+	t.Helper()
+	eventually(t, shown, "every session makes calls", func() error {
+		calling := map[string]bool{}
+		for _, p := range s.programs {
+			if !p.alive() {
+				t.Fatalf("%s ended before it was told to: %v\n%s", p.Name, p.state, tail(p.output(), 30))
+			}
+			for _, c := range jsonLines[rrCall](t, p.log, `"token"`) {
+				calling[c.Client] = true
+			}
+		}
+		if len(calling) < s.sessions {
+			return fmt.Errorf("%d of %d do", len(calling), s.sessions)
+		}
+		return nil
+	})
 }
 
 // mcporter calls again and again, each time as a process of its own: initialize, tools/list, the call.

@@ -57,15 +57,24 @@ func ownHost() string {
 	return fmt.Sprintf("127.83.%d.%d", os.Getpid()%200+n/250, n%250+1)
 }
 
-// localhost is a free address on 127.0.0.1, for peers that insist on it.
+var ports atomic.Int32
+
+// localhost is a free address on 127.0.0.1, for peers that insist on it. No connection has its own end there: systems give those ports from 32768
+// on, and nobody is given one of these twice.
 func localhost(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		n := int(ports.Add(1))
+		if n > 1000 {
+			t.Fatal("no port is free on 127.0.0.1")
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+os.Getpid()%18*1000+n))
+		if err != nil {
+			continue
+		}
+		defer l.Close() //nolint:errcheck // only the number was wanted
+		return l.Addr().String()
 	}
-	defer l.Close() //nolint:errcheck // only the number was wanted
-	return l.Addr().String()
 }
 
 // logDir keeps the logs of a test; .ci/e2e removes it when everything passed.

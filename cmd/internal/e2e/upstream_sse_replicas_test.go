@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A session lives in one data plane; the others must find it.
@@ -26,13 +25,11 @@ func TestUpstreamSSELivesAcrossReplicas(t *testing.T) {
 	}
 	want := typescript(t, 1, "", direct, "", calls)
 	got := typescript(t, 1, "", "http://"+addr+"/everything/mcp", key, calls)
-	slices.Sort(want.Asked)
-	slices.Sort(got.Asked)
-	if a, b := fmt.Sprint(readable(want)), fmt.Sprint(readable(got)); a != b || got.Error != "" {
+	if a, b := sameness(want), sameness(got); a != b || got.Error != "" {
 		t.Errorf("direct  %s\nthrough %s", a, b)
 	}
 	t.Logf("one replica: %s\n the other: %s", served(replicas[0]), served(replicas[1]))
-	eventually(t, 5*time.Second, "the session is ended", func() error {
+	eventually(t, shown, "the session is ended", func() error {
 		if out := server.output(); strings.Count(out, "Client Connected") != 1 || strings.Count(out, "Client Disconnected") != 1 {
 			return fmt.Errorf("%s", out)
 		}
@@ -75,7 +72,7 @@ func TestUpstreamSSEAmongSeveralLivesAcrossReplicas(t *testing.T) {
 	if steps := got.Calls[6].Steps; len(steps) == 0 {
 		t.Error("no progress reached the client")
 	}
-	eventually(t, 5*time.Second, "every session is ended", func() error {
+	eventually(t, shown, "every session is ended", func() error {
 		out := server.output()
 		if begun, ended := strings.Count(out, "Client Connected"), strings.Count(out, "Client Disconnected"); begun == 0 || ended != begun {
 			return fmt.Errorf("%d begun, %d ended", begun, ended)

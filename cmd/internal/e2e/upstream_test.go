@@ -57,7 +57,7 @@ func demoServer(t *testing.T, env ...string) string {
 	}
 	r := start(t, program{Name: "demo", Args: []string{self}, Env: append(env, serveDemoEnv+"=1"), Clean: true})
 	url := ""
-	eventually(t, 10*time.Second, "the demo server says where it is", func() error {
+	eventually(t, shown, "the demo server says where it is", func() error {
 		for line := range strings.Lines(r.output()) {
 			if at, ok := strings.CutPrefix(line, "serving "); ok {
 				url = strings.TrimSpace(at)
