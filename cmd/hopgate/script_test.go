@@ -218,7 +218,8 @@ func (s *shell) interrupt(word string) string {
 func settled(out, word string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(out) {
-		if !strings.HasPrefix(line, `{"node":`) || strings.Contains(line, word) {
+		tells := strings.HasPrefix(line, "node ") || strings.HasPrefix(line, `{"node":`)
+		if !tells || strings.Contains(line, word) {
 			kept.WriteString(line)
 		}
 	}

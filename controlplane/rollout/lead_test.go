@@ -147,7 +147,13 @@ func (w *world) move(from, to int) {
 // follow calls each with every state of a rollout from now on, until it returns false or the rollout is over.
 func (w *world) follow(id string, each func(n int, was, is *rollout.State) bool) *rollout.State {
 	w.t.Helper()
-	was, n := current(w.t, w.store, id), 0
+	return w.after(current(w.t, w.store, id), each)
+}
+
+// after is follow from a state on that may be past.
+func (w *world) after(was *rollout.State, each func(n int, was, is *rollout.State) bool) *rollout.State {
+	w.t.Helper()
+	n, key := 0, rollout.Key(was.Body.GetChange())
 	if !was.Open() {
 		return was
 	}
@@ -156,7 +162,7 @@ func (w *world) follow(id string, each func(n int, was, is *rollout.State) bool)
 	ended := errors.New("over")
 	err := w.store.Replica().Watch(ctx, was.Revision, func(e store.Event) error {
 		for _, h := range e.Upserts {
-			if h.Object.Key != rollout.Key(id) {
+			if h.Object.Key != key {
 				continue
 			}
 			is := must(rollout.Parse(h.Object.Body, h.Revision))
@@ -214,9 +220,8 @@ func TestAnybodyMayDieAtAnyStep(t *testing.T) {
 			second := w.open(1)
 			synctest.Wait()
 			defer second.stop()
-			id := stage(t, w.store, "canary 1 30%")
 			killed := make(chan struct{})
-			end := w.follow(id, func(n int, _, _ *rollout.State) bool {
+			end := w.after(staged(t, w.store, "canary 1 30%"), func(n int, _, _ *rollout.State) bool {
 				if n == at {
 					go func() { defer close(killed); w.kill(first, 1) }()
 				}

@@ -25,6 +25,12 @@ func key(name string) confset.Key { return confset.Key{Kind: "server", Name: nam
 // stage changes "changed", creates "created" and deletes "deleted" as one staged change, after they were made, and returns its id.
 func stage(t *testing.T, s store.Store, words string) string {
 	t.Helper()
+	return staged(t, s, words).Body.GetChange()
+}
+
+// staged is stage that returns the rollout as it was stored, whatever became of it since.
+func staged(t *testing.T, s store.Store, words string) *rollout.State {
+	t.Helper()
 	var objects []*adminv1.StagedObject
 	w := store.Write{Record: store.ChangeRecord{ID: storetest.ID(), Time: time.Now(), Author: "ann"}}
 	for _, name := range []string{"changed", "created", "deleted"} {
@@ -61,10 +67,11 @@ func stage(t *testing.T, s store.Store, words string) string {
 	}
 	w.Puts, w.Expect = append(w.Puts, h), append(w.Expect, store.Precondition{Key: h.Object.Key})
 	w.Record.Objects = append(w.Record.Objects, store.Changed{Kind: rollout.Kind, Name: w.Record.ID, UID: h.Object.UID, After: h.Object.Hash.String()})
-	if _, err := s.Commit(t.Context(), w); err != nil {
+	done, err := s.Commit(t.Context(), w)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return w.Record.ID
+	return must(rollout.Parse(h.Object.Body, done.Revision))
 }
 
 // before makes what stage changes and deletes.

@@ -133,7 +133,7 @@ func (g *gateway) dial(t *testing.T) net.Conn {
 	c, err := net.Dial("tcp", g.listener.Addr().String())
 	fatal(t, err)
 	t.Cleanup(func() { c.Close() })
-	fatal(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	fatal(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	return c
 }
 
@@ -167,12 +167,12 @@ func TestSlowBodiesEnd(t *testing.T) {
 // The time limit of a body ends with the body: a call may take longer.
 func TestSlowAnswersDontMeetTheBodysLimit(t *testing.T) {
 	up := mcptest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m, wait := mcptest.Read(r), time.NewTimer(150*time.Millisecond)
+		m, wait := mcptest.Read(r), time.NewTimer(500*time.Millisecond)
 		<-wait.C
 		mcptest.Result(w, m, "{}")
 	}))
 	s := one(up.URL)
-	s.listen = listen.Config{BodyTimeout: 50 * time.Millisecond, WriteTimeout: 50 * time.Millisecond}
+	s.listen = listen.Config{BodyTimeout: 400 * time.Millisecond, WriteTimeout: 400 * time.Millisecond}
 	g := start(t, s)
 	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2": h2c(t)} {
 		for kind, body := range map[string]io.Reader{"of known length": strings.NewReader(list), "of unknown length": chunked{strings.NewReader(list)}} {
@@ -194,7 +194,7 @@ func TestSlowAnswersDontMeetTheBodysLimit(t *testing.T) {
 func TestExpectedContinue(t *testing.T) {
 	up := mcptest.Start(t, mcptest.Stateless())
 	s := one(up.URL)
-	s.listen = listen.Config{WriteTimeout: 20 * time.Millisecond}
+	s.listen = listen.Config{WriteTimeout: 200 * time.Millisecond}
 	g := start(t, s)
 	c := g.dial(t)
 	r := bufio.NewReader(c)
@@ -212,7 +212,7 @@ func TestExpectedContinue(t *testing.T) {
 		if res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
-		<-time.NewTimer(40 * time.Millisecond).C
+		<-time.NewTimer(250 * time.Millisecond).C
 	}
 	c = g.dial(t)
 	fmt.Fprint(c, head("POST", "/up/mcp", "sk-unknown-key-000000", "Expect: 100-continue", "Content-Length: 5000000"))

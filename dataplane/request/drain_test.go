@@ -38,7 +38,7 @@ func paced(t *testing.T) (up *mcptest.Upstream, begun chan struct{}, release cha
 func TestDrain(t *testing.T) {
 	up, begun, release := paced(t)
 	s := one(up.URL)
-	s.listen = listen.Config{DrainDelay: 300 * time.Millisecond}
+	s.listen = listen.Config{DrainDelay: 2 * time.Second} // for what is asked meanwhile
 	g := start(t, s)
 	get := g.open(t, http.MethodGet, "/up/mcp", "", legacy...)
 	defer get.Body.Close()

@@ -26,7 +26,7 @@ func TestHalfClosedCallersSeeTheBreak(t *testing.T) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 	fatal(t, err)
 	defer c.Close()
-	fatal(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+	fatal(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	fmt.Fprintf(c, "POST /up/mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nMcp-Protocol-Version: 2025-06-18\r\nX-Litellm-Api-Key: %s\r\nContent-Length: %d\r\n\r\n%s", alice, len(list), list)
 	first := make([]byte, part/2)
 	_, err = io.ReadFull(c, first)

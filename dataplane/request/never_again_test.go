@@ -90,7 +90,7 @@ func (g *gateway) exchange(t *testing.T, raw string) (status int) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 	fatal(t, err)
 	defer c.Close() //nolint:errcheck // a test's connection
-	fatal(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+	fatal(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	if _, err := io.WriteString(c, raw); err != nil {
 		return 0
 	}

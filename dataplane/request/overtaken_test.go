@@ -46,7 +46,7 @@ func (g *gateway) halfway(t *testing.T) (c net.Conn, r *bufio.Reader, rest strin
 	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 	fatal(t, err)
 	t.Cleanup(func() { c.Close() }) //nolint:errcheck // a test's connection
-	fatal(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+	fatal(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	rest = modernCall("subscriptions/listen", `"notifications":{}`)
 	fmt.Fprintf(c, "POST /up/mcp HTTP/1.1\r\nHost: %s\r\nX-Litellm-Api-Key: %s\r\nContent-Type: application/json\r\nMcp-Protocol-Version: 2026-07-28\r\n"+
 		"Mcp-Method: subscriptions/listen\r\nAccept: application/json, text/event-stream\r\nContent-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
@@ -83,7 +83,7 @@ func TestAStreamFollowsTheEndOfItsKey(t *testing.T) {
 		if time.Now().Before(soon) {
 			t.Error("it ended before its key")
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("it outlived its key")
 	}
 }

@@ -18,7 +18,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for by := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for by := time.Now().Add(20 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(by) {
 			t.Fatalf("it never happened: %s", what)
 		}
@@ -71,10 +71,10 @@ func TestCallersWhoLeaveEndTheUpstreamCall(t *testing.T) {
 				leave()
 				select {
 				case <-left:
-					if d := time.Since(at); d > time.Second {
+					if d := time.Since(at); d > 5*time.Second {
 						t.Errorf("%s %s after %s: the upstream learned of it after %v", name, method, first, d)
 					}
-				case <-time.After(5 * time.Second):
+				case <-time.After(20 * time.Second):
 					t.Errorf("%s %s after %s: the upstream never learned of it", name, method, first)
 				}
 				<-gone
@@ -133,8 +133,8 @@ func with(heads []string, more ...string) []string {
 func TestQuietStreamsAreKeptAlive(t *testing.T) {
 	up, begun, _ := hanging(t, "event")
 	s := one(up.URL)
-	s.keepAlive = 10 * time.Millisecond
-	s.listen.WriteTimeout = 50 * time.Millisecond
+	s.keepAlive = 60 * time.Millisecond
+	s.listen.WriteTimeout = 500 * time.Millisecond // ten comments take longer
 	g := start(t, s)
 	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2": h2c(t)} {
 		req, err := http.NewRequest(http.MethodPost, g.url+"/up/mcp", strings.NewReader(list))
@@ -160,7 +160,7 @@ func TestQuietStreamsOutliveTheWriteLimit(t *testing.T) {
 	up := mcptest.Start(t, &mcptest.Modern{Notes: notes})
 	s := one(up.URL)
 	s.keepAlive = -1
-	s.listen.WriteTimeout = 30 * time.Millisecond
+	s.listen.WriteTimeout = 300 * time.Millisecond
 	g := start(t, s)
 	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2": h2c(t)} {
 		req, err := http.NewRequest(http.MethodPost, g.url+"/up/mcp", strings.NewReader(modernCall("subscriptions/listen", `"notifications":{}`)))
@@ -174,7 +174,7 @@ func TestQuietStreamsOutliveTheWriteLimit(t *testing.T) {
 		fatal(t, err)
 		r := bufio.NewReader(res.Body)
 		event(t, r)
-		<-time.NewTimer(100 * time.Millisecond).C
+		<-time.NewTimer(400 * time.Millisecond).C
 		notes <- `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`
 		if e := event(t, r); !strings.Contains(e, "list_changed") {
 			t.Errorf("%s: %s", name, e)
@@ -226,14 +226,14 @@ func TestLongStreamsHaveTwoShortRecords(t *testing.T) {
 		t.Error("the stream isn't counted")
 	}
 	g.spans.Reset()
-	<-time.NewTimer(20 * time.Millisecond).C // the stream lasts
 	notes <- `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`
 	event(t, r)
+	lasted := time.Now()
 	res.Body.Close()
 	eventually(t, "the end is told", func() bool { return len(g.spans.GetSpans()) > 0 })
 	spans := g.spans.GetSpans()
 	end := spans[0]
-	if len(spans) != 1 || len(end.Links) != 1 || end.Links[0].SpanContext.TraceID().String() != opening.id || end.EndTime.Sub(end.StartTime) > time.Millisecond {
+	if len(spans) != 1 || len(end.Links) != 1 || end.Links[0].SpanContext.TraceID().String() != opening.id || end.StartTime.Before(lasted) {
 		t.Errorf("end: %+v", spans)
 	}
 	if tree(spans).failed != "" || opening.failed != "" {

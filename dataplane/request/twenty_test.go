@@ -33,8 +33,8 @@ const (
 // listWithin is what each server has for its part; patience is what a list of all may take on a busy machine. It is less than those
 // that run out of time would take one after the other.
 const (
-	listWithin = 600 * time.Millisecond
-	patience   = 1500 * time.Millisecond
+	listWithin = 2 * time.Second
+	patience   = 5 * time.Second
 )
 
 // weather is a server that works, or fails in one way.
@@ -117,7 +117,7 @@ func startTwenty(t *testing.T, modern bool, drip string) *twenty {
 func (w *twenty) spec(url string) *configv1.ServerSpec {
 	s := server(url)
 	s.Timeouts = &configv1.Timeouts{List: listWithin.String()}
-	s.Resilience = &configv1.Resilience{BreakerFailures: 5, BreakerOpen: "300ms"}
+	s.Resilience = &configv1.Resilience{BreakerFailures: 5, BreakerOpen: "1s"}
 	return s
 }
 

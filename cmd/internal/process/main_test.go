@@ -42,17 +42,17 @@ func newLog(t testing.TB) (*slog.Logger, *buffer) {
 	return log, out
 }
 
-// eventually waits until ok, for at most ten seconds.
+// eventually waits until ok, for at most twenty seconds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within ten seconds: %s", what)
+			t.Fatalf("not within twenty seconds: %s", what)
 		}
 	}
 }

@@ -124,7 +124,8 @@ func (s *Store) ruleOut(ctx context.Context, client *clientv3.Client, p *plan, e
 		case err == nil:
 			return 0, because
 		case !wait(ctx, pause):
-			return 0, &store.AmbiguousError{ChangeID: p.write.Record.ID, Err: fmt.Errorf("%w (%w)", because, err)}
+			// A conflict is definite wherever it is found in an error, so what would have been one stays text.
+			return 0, &store.AmbiguousError{ChangeID: p.write.Record.ID, Err: s.unavailable("commit", fmt.Errorf("%v (%w)", because, err))} //nolint:errorlint // as above
 		}
 	}
 }

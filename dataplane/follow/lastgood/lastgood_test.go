@@ -350,7 +350,7 @@ func TestCompactionKeepsEverything(t *testing.T) {
 // within polls until ok, or fails after ten seconds.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %s within 10 s", what)
 		}

@@ -134,7 +134,7 @@ func TestWhoDoesntReadIsGone(t *testing.T) {
 }
 
 func TestSlowCallersEnd(t *testing.T) {
-	const short = 50 * time.Millisecond
+	const short = 500 * time.Millisecond
 	for name, tt := range map[string]struct {
 		cfg       http1.Config
 		send, say string
@@ -180,7 +180,7 @@ func TestSlowBodiesEnd(t *testing.T) {
 
 func TestAnIdleLimitDoesntEndALongCall(t *testing.T) {
 	goOn, w := make(chan struct{}), newWaiting()
-	r := serving(t, http1.Config{IdleTimeout: 20 * time.Millisecond, HeaderTimeout: 20 * time.Millisecond, Handle: func(in *request.Inbound, sink reply.Sink) {
+	r := serving(t, http1.Config{IdleTimeout: 500 * time.Millisecond, HeaderTimeout: 500 * time.Millisecond, Handle: func(in *request.Inbound, sink reply.Sink) {
 		if in.Path == "/echo/mcp" {
 			select {
 			case <-goOn:
@@ -208,7 +208,7 @@ func TestAnIdleLimitDoesntEndALongCall(t *testing.T) {
 
 func TestACallerWhoseBodyIsReadLateIsWatched(t *testing.T) {
 	goOn, w := make(chan struct{}), newWaiting()
-	r := serving(t, http1.Config{HeaderTimeout: 20 * time.Millisecond, Handle: func(in *request.Inbound, sink reply.Sink) {
+	r := serving(t, http1.Config{HeaderTimeout: 500 * time.Millisecond, Handle: func(in *request.Inbound, sink reply.Sink) {
 		<-goOn
 		w.handle(in, sink)
 	}})

@@ -32,7 +32,7 @@ func TestAQuietStreamKeepsNoBuffers(t *testing.T) {
 		c, err := net.Dial("tcp", r.addr)
 		fatal(t, err)
 		defer c.Close() //nolint:errcheck // nothing is written any more
-		fatal(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+		fatal(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 		_, err = io.WriteString(c, get+"\r\n")
 		fatal(t, err)
 		res, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil) //nolint:bodyclose // the connection is closed

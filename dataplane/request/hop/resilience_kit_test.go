@@ -111,7 +111,7 @@ func kindOf(t testing.TB, err error) fault.Kind {
 // eventually polls until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick, end := time.NewTicker(5*time.Millisecond), time.After(10*time.Second)
+	tick, end := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
 	defer tick.Stop()
 	for !ok() {
 		select {

@@ -2,6 +2,7 @@ package hop_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -136,10 +137,13 @@ func TestRepeatingStaysWithinTheTime(t *testing.T) {
 		t.Errorf("%d attempts in %v: %v", rec.Attempts, took, err)
 	}
 	s.Timeouts.Total = 0
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
-	defer cancel()
-	if _, _, rec, err := outcome(h, ctx, listOf(s)); kindOf(t, err) != fault.Reset || rec.Attempts != 1 {
-		t.Errorf("%d attempts: %v", rec.Attempts, err)
+	for cut := true; cut; { // an attempt that the caller's time itself cuts doesn't come to a pause
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
+		_, _, rec, err := outcome(h, ctx, listOf(s))
+		if cut = errors.Is(err, context.DeadlineExceeded); !cut && kindOf(t, err) != fault.Reset || rec.Attempts != 1 {
+			t.Errorf("%d attempts: %v", rec.Attempts, err)
+		}
+		cancel()
 	}
 }
 
@@ -162,7 +166,8 @@ func TestAOneShotCallStaysWithItsInstance(t *testing.T) {
 	a, b := mcptest.Start(t, &mcptest.Stateful{}), mcptest.Start(t, &mcptest.Stateful{})
 	s := instances(t, table.Resilience{}, a.URL, b.URL)
 	h := newHop(t)
-	for range 12 {
+	const calls = 64 // chance gives none of so many to one of two
+	for range calls {
 		c := listOf(s)
 		var rec telemetry.Record
 		if err := h.OneShot(t.Context(), c, &rec, time.Now()); err != nil || c.Session == "" || c.Instance == 0 {
@@ -173,7 +178,7 @@ func TestAOneShotCallStaysWithItsInstance(t *testing.T) {
 		}
 		h.Goodbye(t.Context(), c)
 	}
-	if len(a.Seen())%4 != 0 || len(b.Seen())%4 != 0 || len(a.Seen()) == 48 || len(b.Seen()) == 48 {
+	if len(a.Seen())%4 != 0 || len(b.Seen())%4 != 0 || len(a.Seen()) == 4*calls || len(b.Seen()) == 4*calls {
 		t.Errorf("%d and %d requests", len(a.Seen()), len(b.Seen()))
 	}
 }

@@ -9,97 +9,114 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/table"
 )
 
+// place is where the upstream of a test is: connections made with the config to the address are handled.
+type place func(t testing.TB, handle func(net.Conn)) (cfg transport.Config, addr string)
+
 func TestCallerLeavesAtAnyStep(t *testing.T) {
 	ca := newAuthority(t)
-	hear := func(reached chan<- struct{}, begin string) func(net.Conn) {
-		return func(c net.Conn) {
-			br := bufio.NewReader(c)
-			if readRequest(br) != nil {
-				return
-			}
-			io.WriteString(c, begin)
-			reached <- struct{}{}
-			br.ReadByte()
-		}
+	sockets := func(t testing.TB, handle func(net.Conn)) (transport.Config, string) {
+		return transport.Config{}, listen(t, handle)
 	}
-	silent := func(reached chan<- struct{}) string {
-		return listen(t, func(c net.Conn) {
-			one := make([]byte, 1)
-			c.Read(one)
-			reached <- struct{}{}
-			<-t.Context().Done()
+	pipes := func(t testing.TB, handle func(net.Conn)) (transport.Config, string) {
+		return piped(t, handle), "127.0.0.1:1"
+	}
+	for name, step := range leavings(ca) {
+		t.Run(name, func(t *testing.T) {
+			leave(t, step, sockets)
+			synctest.Test(t, func(t *testing.T) {
+				if took := leave(t, step, pipes); took != 0 {
+					t.Errorf("took %v", took)
+				}
+			})
 		})
 	}
-	type world struct {
-		cfg transport.Config
-		to  *table.Target
-		q   *transport.Request
+}
+
+// leaving is a call whose upstream tells when it has reached its step.
+type leaving func(t testing.TB, at place, reached chan<- struct{}) (transport.Config, *table.Target, *transport.Request)
+
+func leavings(ca *authority) map[string]leaving {
+	hears := func(begin string, q *transport.Request) leaving {
+		return func(t testing.TB, at place, reached chan<- struct{}) (transport.Config, *table.Target, *transport.Request) {
+			cfg, addr := at(t, func(c net.Conn) {
+				br := bufio.NewReader(c)
+				if readRequest(br) != nil {
+					return
+				}
+				io.WriteString(c, begin)
+				reached <- struct{}{}
+				br.ReadByte()
+			})
+			return cfg, targetAt(addr), q
+		}
 	}
-	for name, build := range map[string]func(reached chan<- struct{}) world{
-		"name resolution": func(reached chan<- struct{}) world {
-			return world{transport.Config{Resolver: resolver(func(ctx context.Context, _ string) ([]netip.Addr, error) {
+	silent := func(to func(addr string) *table.Target, q *transport.Request) leaving {
+		return func(t testing.TB, at place, reached chan<- struct{}) (transport.Config, *table.Target, *transport.Request) {
+			cfg, addr := at(t, func(c net.Conn) {
+				one := make([]byte, 1)
+				c.Read(one)
+				reached <- struct{}{}
+				<-t.Context().Done()
+			})
+			return cfg, to(addr), q
+		}
+	}
+	stream := post(ping)
+	stream.Stream = true
+	return map[string]leaving{
+		"name resolution": func(_ testing.TB, _ place, reached chan<- struct{}) (transport.Config, *table.Target, *transport.Request) {
+			return transport.Config{Resolver: resolver(func(ctx context.Context, _ string) ([]netip.Addr, error) {
 				reached <- struct{}{}
 				<-ctx.Done()
 				return nil, ctx.Err()
-			})}, named("127.0.0.1:1"), post(ping)}
+			})}, named("127.0.0.1:1"), post(ping)
 		},
-		"connect": func(reached chan<- struct{}) world {
-			return world{transport.Config{DialContext: func(ctx context.Context, n, a string) (net.Conn, error) {
+		"connect": func(_ testing.TB, _ place, reached chan<- struct{}) (transport.Config, *table.Target, *transport.Request) {
+			return transport.Config{DialContext: func(ctx context.Context, n, a string) (net.Conn, error) {
 				reached <- struct{}{}
 				return hanging(ctx, n, a)
-			}}, targetAt("127.0.0.1:1"), post(ping)}
+			}}, targetAt("127.0.0.1:1"), post(ping)
 		},
-		"TLS": func(reached chan<- struct{}) world {
-			return world{transport.Config{}, secureAt(silent(reached), ca.pool()), post(ping)}
-		},
-		"large request": func(reached chan<- struct{}) world {
-			return world{transport.Config{}, targetAt(silent(reached)), post(strings.Repeat("x", 16<<20))}
-		},
-		"head": func(reached chan<- struct{}) world {
-			return world{transport.Config{}, targetAt(listen(t, hear(reached, "HTTP/1.1"))), post(ping)}
-		},
-		"body": func(reached chan<- struct{}) world {
-			return world{transport.Config{}, targetAt(listen(t, hear(reached, ok+"Content-Length: 5\r\n\r\n{"))), post(ping)}
-		},
-		"stream": func(reached chan<- struct{}) world {
-			q := post(ping)
-			q.Stream = true
-			return world{transport.Config{}, targetAt(listen(t, hear(reached, sse+"\r\ndata: 1\n\ndata: 2\n"))), q}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			reached := make(chan struct{}, 1)
-			w := build(reached)
-			c := newClient(t, w.cfg)
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			ended := make(chan error, 1)
-			go func() {
-				res, err := c.Do(ctx, w.to, w.q, nil)
-				for err == nil {
-					_, err = res.NextEvent(nil, 0)
-				}
-				if res != nil {
-					res.Close()
-				}
-				ended <- err
-			}()
-			<-reached
-			start := time.Now()
-			cancel()
-			wantGone(t, <-ended, context.Canceled)
-			took := time.Since(start)
-			if t.Logf("ended after %v", took); took > 40*time.Millisecond {
-				t.Errorf("took %v", took)
-			}
-		})
+		"TLS":           silent(func(addr string) *table.Target { return secureAt(addr, ca.pool()) }, post(ping)),
+		"large request": silent(targetAt, post(strings.Repeat("x", 16<<20))),
+		"head":          hears("HTTP/1.1", post(ping)),
+		"body":          hears(ok+"Content-Length: 5\r\n\r\n{", post(ping)),
+		"stream":        hears(sse+"\r\ndata: 1\n\ndata: 2\n", stream),
 	}
+}
+
+// leave has the caller leave and returns how long the call went on.
+func leave(t *testing.T, step leaving, at place) time.Duration {
+	t.Helper()
+	reached := make(chan struct{}, 1)
+	cfg, to, q := step(t, at, reached)
+	q.Timeouts = table.Timeouts{} // nothing else ends it
+	c := newClient(t, cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		res, err := c.Do(ctx, to, q, nil)
+		for err == nil {
+			_, err = res.NextEvent(nil, 0)
+		}
+		if res != nil {
+			res.Close()
+		}
+		ended <- err
+	}()
+	<-reached
+	start := time.Now()
+	cancel()
+	wantGone(t, <-ended, context.Canceled)
+	return time.Since(start)
 }
 
 func TestDeadlineOfTheCallerIsNoFault(t *testing.T) {

@@ -76,7 +76,9 @@ func TestNameResolutionFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, transport.Config{Resolver: v.r, DialContext: refusing(errors.New("not to be reached"))})
 			q := post(ping)
-			q.Timeouts.Connect = 30 * time.Millisecond
+			if v.kind == fault.TimedOut {
+				q.Timeouts.Connect = 30 * time.Millisecond
+			}
 			var tm telemetry.Timing
 			_, err := c.Do(context.Background(), named("127.0.0.1:1"), q, &tm)
 			wantFault(t, err, fault.DNS, v.kind)
@@ -109,7 +111,9 @@ func TestConnectFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, transport.Config{DialContext: v.dial})
 			q := post(ping)
-			q.Timeouts.Connect = 30 * time.Millisecond
+			if v.kind == fault.TimedOut {
+				q.Timeouts.Connect = 30 * time.Millisecond
+			}
 			_, _, err := call(c, targetAt(closed), q)
 			wantFault(t, err, fault.Connect, v.kind)
 		})

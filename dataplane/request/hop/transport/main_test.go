@@ -92,6 +92,17 @@ func listen(t testing.TB, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
+// piped connects to handle without sockets, for tests by the clock of a bubble; the test waits for handle.
+func piped(t testing.TB, handle func(net.Conn)) transport.Config {
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	return transport.Config{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		wg.Go(func() { defer far.Close(); handle(far) })
+		return near, nil
+	}}
+}
+
 // answering reads one request after the other and answers each with the same bytes; then it hangs up if once is set.
 func answering(answer string, once bool) func(net.Conn) {
 	return func(c net.Conn) {
@@ -167,7 +178,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
 		}

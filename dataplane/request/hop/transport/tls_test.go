@@ -156,7 +156,7 @@ func TestTLSFaults(t *testing.T) {
 func TestTLSHandshakeTimeout(t *testing.T) {
 	addr := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	q := post(ping)
-	q.Timeouts.Connect = 30 * time.Millisecond
+	q.Timeouts.Connect = 300 * time.Millisecond
 	_, _, err := call(newClient(t, transport.Config{}), secureAt(addr, nil), q)
 	wantFault(t, err, fault.TLS, fault.TimedOut)
 }
