@@ -136,7 +136,7 @@ func (b *bundle) one(p *part) {
 	if !b.events || !p.asks || p.lost || streamed && whole {
 		return
 	}
-	b.pass(AppendMessage(nil, p.sink.Answer(p.id))) //nolint:errcheck // answer tells
+	b.pass(message.AppendEvent(nil, p.sink.Answer(p.id))) //nolint:errcheck // answer tells
 	p.sink.Release()
 }
 
@@ -217,7 +217,7 @@ func (b *bundle) answer() error {
 	switch {
 	case b.begun:
 		for _, a := range answers {
-			b.pass(AppendMessage(nil, a)) //nolint:errcheck // the caller is gone or not
+			b.pass(message.AppendEvent(nil, a)) //nolint:errcheck // the caller is gone or not
 		}
 	case lost != nil: // all items have one session, and only the status makes clients begin anew
 		b.x.reply.Sink.Header()["X-Hopgate-Error"] = lost.sink.Header()["X-Hopgate-Error"]

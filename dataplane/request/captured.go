@@ -1,7 +1,6 @@
 package request
 
 import (
-	"bytes"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -139,22 +138,4 @@ func orNull(id []byte) []byte {
 		return []byte("null")
 	}
 	return id
-}
-
-// AppendMessage appends a JSON-RPC message as one server-sent event.
-func AppendMessage(dst, data []byte) []byte {
-	dst = append(dst, "event: message\n"...)
-	for len(data) > 0 {
-		n := bytes.IndexAny(data, "\r\n")
-		line := data
-		if n >= 0 {
-			line, data = data[:n], data[n+1:]
-		} else {
-			data = nil
-		}
-		if len(line) > 0 {
-			dst = append(append(append(dst, "data: "...), line...), '\n')
-		}
-	}
-	return append(dst, '\n')
 }

@@ -1,13 +1,10 @@
 package request
 
 import (
-	"time"
-
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/session"
-	"github.com/hopgate/hopgate/proto/fault"
-	"github.com/hopgate/hopgate/proto/names"
+	"github.com/hopgate/hopgate/dataplane/request/several"
 )
 
 // What one of several servers says is given the names of the endpoint before it goes out: URIs are wrapped, ids of its own requests sealed with
@@ -44,87 +41,46 @@ func (x *exchange) tailor() error {
 	if !x.dressed() {
 		return nil
 	}
-	return x.dress(x.server.Name, x.call.Instance, x.call.Session, x.call.Revision, nil)
+	return x.dress()
 }
 
-// dress rewrites the event in x.ans, which came from a server. others are the places at which the streams of other servers resume.
-func (x *exchange) dress(server string, instance uint32, upstream, revision string, others []session.Position) error {
-	id := string(message.ID(x.ans))
-	var ok bool
-	if x.data, ok = message.Data(x.data[:0], x.ans); ok {
-		if err := x.dressMessage(server, instance, upstream, revision); err != nil {
-			return err
-		}
+// dress rewrites the event in x.ans, which came from the server that is called. A stream of a session that ends with its call isn't resumed.
+func (x *exchange) dress() error {
+	names := several.Names{Table: x.table, Principal: x.principal.ID, Door: x.door}
+	from := session.Upstream{Server: x.server.Name, Instance: x.call.Instance, ID: x.call.Session, Revision: x.call.Revision}
+	e := several.Event{Raw: x.ans, Data: x.data, Spare: x.worn}
+	err := names.Dress(&e, &from, nil, !x.alone)
+	x.ans, x.data, x.worn = e.Raw, e.Data, e.Spare
+	return err
+}
+
+// tailorLasting makes the event in x.ans of a long-lived stream what this caller may see of it. Servers bring answers of all kinds again on
+// streams that are resumed, lists among them.
+func (x *exchange) tailorLasting() error {
+	if !x.several {
+		return x.sieveEvent()
 	}
-	if id == "" {
-		return nil
+	m, ok := x.scope.Member(x.server.Name)
+	x.data, _ = message.Data(x.data[:0], x.ans)
+	if !ok && message.IsResponse(x.data) {
+		return revoked(x)
 	}
-	sealed, err := session.SealEvents(x.table.Ring("session"), positions(others, server, id), x.principal.ID, x.door.Canonical(), time.Now())
-	if f := fault.As(err); f != nil && f.Kind == fault.TooLarge || x.alone {
-		sealed, err = "", nil // the stream goes on; only here it can't be resumed, nor in a session that ends with its call
-	}
+	e := several.Event{Raw: x.ans, Data: x.data, Spare: x.worn}
+	err := e.Show(&x.scope, &m)
+	x.ans, x.data, x.worn = e.Raw, e.Data, e.Spare
 	if err != nil {
 		return err
 	}
-	x.worn = message.SetEventID(x.worn[:0], x.ans, sealed)
-	x.ans, x.worn = x.worn, x.ans
-	return nil
+	return x.dress()
 }
 
-// dressMessage rewrites the message in x.data and puts it into the event.
-func (x *exchange) dressMessage(server string, instance uint32, upstream, revision string) error {
-	seal := func(raw []byte) ([]byte, error) {
-		token, err := session.SealAsked(x.table.Ring("session"), session.Asked{Server: server, Instance: instance, Session: upstream,
-			Revision: revision, ID: raw}, x.principal.ID, x.door.Canonical(), time.Now())
-		return []byte(`"` + token + `"`), err
+// own is an answer that came instead of a stream, as several.Own has it where there are several servers.
+func (x *exchange) own(answer []byte) []byte {
+	if !x.dressed() {
+		return answer
 	}
-	out, changed := x.worn[:0], true
-	var err error
-	raw, _, asks := message.IsServerRequest(x.data)
-	switch {
-	case asks:
-		out, err = dressAsked(out, x.data, raw, server, seal)
-	case message.Method(x.data) == "notifications/cancelled":
-		out, changed, err = message.ReplaceCancelled(out, x.data, seal)
-	default:
-		out, changed, err = message.WrapURIs(out, x.data, func(uri string) string { return names.WrapURI(server, uri) })
-	}
-	if err != nil {
-		return nameFault(err, server)
-	}
-	if !changed {
-		return nil
-	}
-	x.data, x.worn = out, x.data
-	x.worn = message.SetEventData(x.worn[:0], x.ans, x.data)
-	x.ans, x.worn = x.worn, x.ans
-	return nil
+	return several.Own(answer, x.id())
 }
 
-// dressAsked appends a server's request with the way back in its id, and its progress token marked as that server's.
-func dressAsked(dst, data, raw []byte, server string, seal func(raw []byte) ([]byte, error)) ([]byte, error) {
-	id, err := seal(raw)
-	if err != nil {
-		return dst, err
-	}
-	if marked, changed := message.WrapProgress(nil, data, server); changed {
-		data = marked
-	}
-	out, ok := message.ReplaceID(dst, data, id)
-	if !ok {
-		return dst, &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Malformed, Server: server,
-			Message: "the server " + server + " sent a request that can't be read", Hint: "look at the server's own log"}
-	}
-	return out, nil
-}
-
-// positions are the others' with that of one server renewed.
-func positions(others []session.Position, server, id string) []session.Position {
-	for i := range others {
-		if others[i].Server == server {
-			others[i].ID = id
-			return others
-		}
-	}
-	return append(others, session.Position{Server: server, ID: id})
-}
+// mine reports whether a message of several servers' is the answer to the caller's request, or an error that names none.
+func (x *exchange) mine(answer []byte) bool { return several.AnswersTo(answer, x.id()) }

@@ -69,7 +69,7 @@ func (h *Handler) original(x *exchange) []byte {
 
 // handOverOwned is handOver for what is about one of several servers; body is the original, since the message may have been rewritten.
 func (h *Handler) handOverOwned(x *exchange, m *route.Member, body []byte) (done bool, err error) {
-	u, live := upstreamOf(&x.many, m.Server.Name)
+	u, live := x.many.Of(m.Server.Name)
 	if body == nil || !live {
 		return false, nil
 	}

@@ -1,7 +1,6 @@
 package request
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
+	"github.com/hopgate/hopgate/dataplane/request/several"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 	"github.com/hopgate/hopgate/proto/fault"
 )
@@ -44,7 +44,7 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 		}
 		answered = answered || h.inspect(x, a.Status)
 		resumable = resumable || message.HasID(x.ans)
-		if !x.isMCP() || x.dressed() && x.stray(x.answersMe) {
+		if !x.isMCP() || x.dressed() && several.Stray(x.data, x.mine) {
 			continue
 		}
 		if err := h.pass(x); err != nil {
@@ -58,21 +58,10 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 	return nil
 }
 
-// isMCP reports whether the event in x.ans has a message, or nothing but what event streams have without one. What any other holds nobody
-// knows, and no client can use.
-func (x *exchange) isMCP() bool {
-	var ok bool
-	if x.data, ok = message.Data(x.data[:0], x.ans); !ok || len(x.data) == 0 {
-		return message.Bare(x.ans)
-	}
-	return message.MayBeMessage(x.data) && !hollow(x.data) || x.data[0] == '['
-}
-
-// hollow reports whether data is an empty object. It is what event stores make of the event that opens a stream, which has no message, when they
-// bring it again; some clients end the session over it.
-func hollow(data []byte) bool {
-	data = bytes.TrimSpace(data)
-	return len(data) > 1 && data[0] == '{' && len(bytes.TrimSpace(data[1:])) == 1
+// isMCP reports whether the event in x.ans can be passed on. Its message is in x.data after it.
+func (x *exchange) isMCP() (ok bool) {
+	x.data, ok = message.Passable(x.data[:0], x.ans)
+	return ok
 }
 
 // next reads the next event into x.ans.

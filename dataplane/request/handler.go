@@ -20,10 +20,12 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/endpoint"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
+	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/origin"
 	"github.com/hopgate/hopgate/dataplane/request/policy"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
 	"github.com/hopgate/hopgate/dataplane/request/route"
+	"github.com/hopgate/hopgate/dataplane/request/several"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 	"github.com/hopgate/hopgate/proto/redact"
@@ -69,9 +71,8 @@ type Handler struct {
 	pool    sync.Pool // *exchange
 	streams policy.Streams
 	watch   lasting // open long-lived streams
-	lore    *catalogue.Catalogue
-	told    told
-	apart   apartCalls
+	legs    *leg.Maker
+	several *several.Servers
 	held    atomic.Int64 // bytes, see hold
 
 	draining context.Context // ends when long-lived streams should end
@@ -104,7 +105,10 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Lore == nil {
 		cfg.Lore = catalogue.New(catalogue.Config{})
 	}
-	h := &Handler{cfg: cfg, lore: cfg.Lore, pool: sync.Pool{New: func() any { return new(exchange) }}}
+	h := &Handler{cfg: cfg, pool: sync.Pool{New: func() any { return new(exchange) }}}
+	h.legs = leg.NewMaker(leg.Config{Hop: cfg.Hop, Credentials: cfg.Credentials, Gate: &h.cfg.Gate, Telemetry: cfg.Telemetry, Lore: cfg.Lore,
+		Region: cfg.Region, Agent: cfg.Agent, Log: cfg.Log})
+	h.several = several.New(several.Config{Legs: h.legs, Hop: cfg.Hop, Table: cfg.Table, Agent: cfg.Agent, Log: cfg.Log})
 	h.draining, h.drain = context.WithCancelCause(context.Background())
 	return h, nil
 }

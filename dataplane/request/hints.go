@@ -22,7 +22,7 @@ func (h *Handler) hints(x *exchange) error {
 	}
 	m := route.Member{Server: x.server, Access: x.access}
 	if x.several {
-		h.repeatable(x, &m)
+		h.repeatable(x)
 	}
 	if x.server.Shape == nil || !x.server.Shape.HideDrifted {
 		return nil
@@ -30,7 +30,7 @@ func (h *Handler) hints(x *exchange) error {
 	if v, ok := x.server.Shape.Show(x.rec.Tool); !ok || v.Pin == "" {
 		return nil
 	}
-	list, err := h.listOf(x.ctx, x, &m, catalogue.Tools)
+	list, err := h.listOf(x, &m)
 	if err != nil {
 		return err
 	}
@@ -43,16 +43,19 @@ func (h *Handler) hints(x *exchange) error {
 }
 
 // repeatable marks a call of a tool that calls itself idempotent or read-only, if its list is at hand.
-func (h *Handler) repeatable(x *exchange, m *route.Member) {
-	key, ok := x.listKey(m, catalogue.Tools)
-	if !ok {
-		return
-	}
-	if list, ok := h.lore.Peek(key); ok {
+func (h *Handler) repeatable(x *exchange) {
+	r := x.legRequest()
+	if list, ok := h.legs.Peek(&r, x.server, catalogue.Tools); ok {
 		if item, ok := list.Find(x.rec.Tool); ok {
 			x.call.Repeatable = item.Idempotent || item.ReadOnly
 		}
 	}
+}
+
+// listOf brings the list of a server's tools.
+func (h *Handler) listOf(x *exchange, m *route.Member) (*catalogue.List, error) {
+	r := x.legRequest()
+	return h.legs.List(x.ctx, &r, m, catalogue.Tools)
 }
 
 // hideDrifted finds the tools of the one server of the endpoint that its config hides since they have changed.
@@ -63,7 +66,7 @@ func (h *Handler) hideDrifted(x *exchange) error {
 	if x.server.Shape == nil || !x.server.Shape.HideDrifted {
 		return nil
 	}
-	list, err := h.listOf(x.ctx, x, &route.Member{Server: x.server, Access: x.access}, catalogue.Tools)
+	list, err := h.listOf(x, &route.Member{Server: x.server, Access: x.access})
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,26 @@ func (h *Handler) judge(x *exchange, t *table.Table) (ends time.Time, err error)
 	return a.Expires, nil
 }
 
+// judgeSeveral tells why the merged stream of x wouldn't be opened under t: somebody else calls, or one of the servers isn't the same one, open
+// to the caller as it was.
+func (x *exchange) judgeSeveral(t *table.Table, p *table.Principal, place route.Place) error {
+	if p.ID != x.principal.ID {
+		return revoked(x)
+	}
+	scope, err := route.Several(t, p, x.door, x.in.Header["X-Mcp-Servers"], place)
+	if err != nil {
+		return err
+	}
+	for i := range x.hears {
+		was := &x.hears[i]
+		m, ok := scope.Member(was.Server.Name)
+		if !ok || m.Server.UID != was.Server.UID || was.Access.Free() && !m.Access.Free() || m.Access.ToolsOnly() && !was.Access.ToolsOnly() {
+			return revoked(x)
+		}
+	}
+	return nil
+}
+
 func revoked(x *exchange) error {
 	return &fault.Error{Hop: fault.Gateway, Phase: fault.Policy, Kind: fault.Denied, Status: http.StatusForbidden, Server: x.rec.Server,
 		Message: "the config has changed, and this caller may not hold this stream as it was asked for", Hint: "send the request again", Err: errRevoked}

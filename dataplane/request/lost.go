@@ -3,8 +3,8 @@ package request
 import (
 	"net/http"
 
-	"github.com/hopgate/hopgate/dataplane/request/gather"
 	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -32,33 +32,17 @@ func (h *Handler) anew(x *exchange) error {
 	return h.oneShot(x)
 }
 
-// without is a session that holds none of a server which must have one there.
-func without(server string) *fault.Error {
-	return &fault.Error{Hop: fault.Client, Phase: fault.Session, Kind: fault.NotFound, Status: http.StatusNotFound, Code: fault.CodeSession, Server: server,
-		Message: "Session not found: it holds none of the server " + server + ", which keeps state in sessions", Hint: "initialize again"}
-}
-
 // noSession refuses what makes sense within a session only.
 func noSession(why string) *fault.Error {
 	return &fault.Error{Hop: fault.Client, Phase: fault.Session, Kind: fault.Malformed, Status: http.StatusBadRequest, Code: fault.CodeSession,
 		Message: "Bad Request: no session was named, and " + why, Hint: "initialize first, and send the Mcp-Session-Id that it gave"}
 }
 
-// lost reports whether a server doesn't know a session any more.
-func lost(err error) bool {
-	f := fault.As(err)
-	return f != nil && f.Hop == fault.Upstream && f.Phase == fault.Session && f.Kind == fault.NotFound
-}
-
-// broken tells which server has lost a session that can't be done without.
-func (x *exchange) broken(outs []gather.Outcome) error {
-	for i := range outs {
-		if outs[i].Err == nil || !lost(outs[i].Err) {
-			continue
-		}
-		if m, ok := x.scope.Member(outs[i].Server); ok && m.Server.NeedsSession {
-			return without(outs[i].Server)
-		}
+// cancellable notes that a call of several servers' caller runs in a session of its own, until the returned function is called.
+func (h *Handler) cancellable(x *exchange) (done func()) {
+	if !x.alone || !x.several {
+		return func() {}
 	}
-	return nil
+	return h.several.Runs(x.principal.ID, x.rec.Session, x.id(),
+		&session.Upstream{Server: x.server.Name, Instance: x.call.Instance, ID: x.call.Session, Revision: x.call.Revision})
 }

@@ -5,8 +5,10 @@ import (
 	"net/http"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
+	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/route"
+	"github.com/hopgate/hopgate/dataplane/request/several"
 	"github.com/hopgate/hopgate/proto/fault"
 	"github.com/hopgate/hopgate/proto/names"
 )
@@ -87,18 +89,22 @@ func (h *Handler) ownerOfRef(x *exchange) (m route.Member, err error) {
 	return m, x.rewrite(message.ReplaceRef(x.spare(), x.body, &x.env, uri), "")
 }
 
-// paidNames is names that count against the caller's limits before a list is read: whose the request is, and what else it counts against, is
-// known only behind that.
+// paidNames lists what a member has of a kind, for names that were cut. When that fails nobody knows what is meant, and failed says why. It
+// counts against the caller's limits before a list is read: whose the request is, and what else it counts against, is known only behind that.
 func (h *Handler) paidNames(x *exchange, kind catalogue.Kind, failed *error) func(m *route.Member) iter.Seq[string] {
-	names := h.names(x, kind, failed)
 	return func(m *route.Member) iter.Seq[string] {
+		var list *catalogue.List
 		if *failed == nil {
 			*failed = h.prepay(x)
+		}
+		if *failed == nil {
+			r := x.legRequest()
+			list, *failed = h.legs.List(x.ctx, &r, m, kind)
 		}
 		if *failed != nil {
 			return func(func(string) bool) {}
 		}
-		return names(m)
+		return list.Names()
 	}
 }
 
@@ -117,19 +123,19 @@ func (h *Handler) prepay(x *exchange) (err error) {
 // direct makes the request one to a member.
 func (h *Handler) direct(x *exchange, m *route.Member) error {
 	if m.Server.Target == nil {
-		return noEndpoint(m.Server, h.cfg.Region)
+		return leg.NoEndpoint(m.Server, h.cfg.Region)
 	}
 	x.server, x.access = m.Server, m.Access
 	x.aim()
 	if x.era == message.Modern {
 		return nil
 	}
-	u, live := upstreamOf(&x.many, m.Server.Name)
+	u, live := x.many.Of(m.Server.Name)
 	switch {
 	case live:
 		x.call.Session, x.call.Instance, x.call.Revision = u.ID, u.Instance, u.Revision
 	case x.rec.Session != "" && (m.Server.NeedsSession || x.rec.Method == "resources/subscribe"):
-		return without(m.Server.Name)
+		return several.Without(m.Server.Name)
 	default:
 		x.apart()
 	}

@@ -64,7 +64,7 @@ func (h *Handler) forward(x *exchange) error {
 // exchange sends the call and relays its answer.
 func (h *Handler) exchange(x *exchange) error {
 	a, err := h.cfg.Hop.Send(x.ctx, &x.call, &x.rec)
-	if err != nil && lost(err) && x.lost(http.StatusNotFound) { // the instance isn't one of the server any more
+	if err != nil && hop.SessionLost(err) && x.lost(http.StatusNotFound) { // the instance isn't one of the server any more
 		return h.anew(x)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func (h *Handler) oneShot(x *exchange) error {
 		return err
 	}
 	defer h.cfg.Hop.Goodbye(x.ctx, &x.call)
-	defer h.apart.add(x)()
+	defer h.cancellable(x)()
 	if err := h.exchange(x); err != nil {
 		h.refuse(x, err)
 	}
@@ -175,9 +175,6 @@ func (x *exchange) openSession() error {
 	return nil
 }
 
-// sessionLife is how long a sealed session id is honoured; a client that holds on longer is told to initialize again.
-const sessionLife = 7 * 24 * time.Hour
-
 // sealSession gives the caller the upstream's session id in sealed form.
 func (x *exchange) sealSession(upstream string) error {
 	instance := uint32(0) // of a server with one there is nothing to choose, and earlier versions open the token
@@ -185,7 +182,7 @@ func (x *exchange) sealSession(upstream string) error {
 		instance = x.call.Instance
 	}
 	token, err := session.Seal(x.table.Ring("session"), session.Claims{Server: x.server.Name, Upstream: upstream, Instance: instance, Principal: x.principal.ID,
-		Endpoint: x.door.Canonical(), Issued: x.now, Expires: x.now.Add(sessionLife)})
+		Endpoint: x.door.Canonical(), Issued: x.now, Expires: x.now.Add(session.Life)})
 	if err != nil {
 		return x.named(err)
 	}
@@ -196,10 +193,10 @@ func (x *exchange) sealSession(upstream string) error {
 
 // named puts the server into a fault, if the request is about one.
 func (x *exchange) named(err error) error {
-	if f := fault.As(err); f != nil && f.Server == "" && x.server != nil {
-		f.Server = x.server.Name
+	if x.server == nil {
+		return err
 	}
-	return err
+	return hop.OfServer(err, x.server.Name)
 }
 
 // trace takes the caller's trace context in and prepares ours for the way out.

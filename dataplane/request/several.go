@@ -1,20 +1,20 @@
 package request
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
-	"github.com/hopgate/hopgate/dataplane/request/gather"
+	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
 	"github.com/hopgate/hopgate/dataplane/request/session"
+	"github.com/hopgate/hopgate/dataplane/request/several"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
-// Endpoints of several servers: the aggregate, toolsets, access groups and comma lists. A message is about one of the servers (owner.go), or
-// about all of them (greet.go, lists.go, tell.go), and streams are merged (merged.go). What is about one goes on as it would on that server's
-// own endpoint, and its answer is dressed in the endpoint's names (dress.go).
+// Endpoints of several servers: the aggregate, toolsets, access groups and comma lists. What is about all of the servers package several answers;
+// what is about one of them (owner.go) goes on as it would on that server's own endpoint, and its answer is dressed in the endpoint's names
+// (dress.go).
 
 // postSeveral carries one message.
 func (h *Handler) postSeveral(x *exchange) error {
@@ -66,23 +66,48 @@ func (h *Handler) askSeveral(x *exchange) error {
 	if err := h.spread(x); err != nil {
 		return err
 	}
+	r := x.asked()
 	switch x.rec.Method {
 	case "initialize":
-		return h.greet(x)
+		return h.greet(x, &r)
 	case "server/discover":
-		return h.discover(x)
+		return x.answerAll(h.several.Discover(x.ctx, &r, x.ans[:0]))
 	case "tools/list":
-		return h.list(x, catalogue.Tools)
+		return x.answerAll(h.several.List(x.ctx, &r, catalogue.Tools, x.ans[:0]))
 	case "prompts/list":
-		return h.list(x, catalogue.Prompts)
+		return x.answerAll(h.several.List(x.ctx, &r, catalogue.Prompts, x.ans[:0]))
 	case "resources/list":
-		return h.list(x, catalogue.Resources)
+		return x.answerAll(h.several.List(x.ctx, &r, catalogue.Resources, x.ans[:0]))
 	case "resources/templates/list":
-		return h.list(x, catalogue.Templates)
+		return x.answerAll(h.several.List(x.ctx, &r, catalogue.Templates, x.ans[:0]))
 	case "logging/setLevel":
-		return h.setLevel(x)
+		if err := h.several.SetLevel(x.ctx, &r); err != nil {
+			return err
+		}
+		return x.pong()
 	}
 	return unknownMethod(x)
+}
+
+// asked is the request as package several wants it.
+func (x *exchange) asked() several.Request {
+	return several.Request{Request: x.legRequest(), Door: x.door, Scope: &x.scope, Env: &x.env, Body: x.body}
+}
+
+// legRequest is the request as package leg wants it.
+func (x *exchange) legRequest() leg.Request {
+	capabilities, client := x.client()
+	return leg.Request{Record: &x.rec, Now: x.now, Era: x.era, Revision: x.call.Revision, Table: x.table, Principal: x.principal, Header: x.in.Header,
+		Token: x.admission.Token, Expires: x.admission.Expires, Single: !x.several, Session: &x.many, Capabilities: capabilities, Client: client}
+}
+
+// client is what the caller's client says of itself, as raw JSON: in its session, or on each request. It is short in both: each leg has a copy, and
+// it stays in memory with lists that are kept.
+func (x *exchange) client() (capabilities, info []byte) {
+	if x.era == message.Modern || x.rec.Method == "initialize" {
+		return session.Short(message.ClientOf(x.body, &x.env))
+	}
+	return x.many.Capabilities, x.many.ClientInfo
 }
 
 // openMany opens the sealed session id of an endpoint of several servers. Revision 2026-07-28 has no sessions.
@@ -117,14 +142,20 @@ func (h *Handler) spread(x *exchange) error {
 	return h.leaks(x)
 }
 
-// carried is the caller's message with the trace context of a leg.
-func (x *exchange) carried(l *leg) []byte {
-	return message.Splice(nil, x.body, &x.env, l.call.Traceparent, l.call.Tracestate)
-}
-
 // pong answers a ping: the endpoint lives, whatever its servers do.
 func (x *exchange) pong() error {
-	x.ans = message.AppendResult(x.ans[:0], x.id(), []byte("{}"))
+	return x.answerAll(message.AppendResult(x.ans[:0], x.id(), []byte("{}")), nil)
+}
+
+// answerAll sends what all servers together have answered.
+func (x *exchange) answerAll(answer []byte, err error) error {
+	if err != nil && fault.As(err) == nil && x.ctx.Err() != nil {
+		return clientGone(x, err)
+	}
+	if err != nil {
+		return err
+	}
+	x.ans = answer
 	x.done("ok")
 	x.reply.Whole(http.StatusOK, reply.JSON(), x.ans)
 	return nil
@@ -139,21 +170,87 @@ func unknownMethod(x *exchange) error {
 		Message: "Method not found: endpoints of several servers don't have it", Hint: "send it to the endpoint of one server, /{server}/mcp"}
 }
 
-// each runs do for the members in parallel, with a leg for each, and tells what came of all of them.
-func (h *Handler) each(x *exchange, legs []*leg, do func(ctx context.Context, l *leg) error) []gather.Outcome {
-	outs := gather.Each(x.ctx, membersOf(legs), func(ctx context.Context, i int) error {
-		err := legs[i].prepare(ctx)
-		if err == nil {
-			err = do(ctx, legs[i])
-		}
-		return err
-	})
-	for i, l := range legs {
-		var err error
-		if outs[i].Err != nil {
-			err = outs[i].Err
-		}
-		h.finishLeg(x, &l.rec, err)
+// greet answers initialize, and gives the caller the sessions that were begun in sealed form.
+func (h *Handler) greet(x *exchange, r *several.Request) error {
+	answer, token, err := h.several.Initialize(x.ctx, r, x.ans[:0])
+	if err == nil {
+		x.rec.Session = session.ShortHash(token)
+		x.reply.Sink.Header()["Mcp-Session-Id"] = []string{token}
 	}
-	return outs
+	return x.answerAll(answer, err)
+}
+
+// tell passes a notification on to servers. What became of it nobody asks: 202.
+func (h *Handler) tell(x *exchange) error {
+	if several.Tells(x.rec.Method) {
+		if err := h.spread(x); err != nil {
+			return err
+		}
+		r := x.asked()
+		h.several.Notify(x.ctx, &r)
+	}
+	return x.accepted()
+}
+
+// unasked is the refusal of an answer: nobody asked under that id, and the session is what it was.
+func unasked(err error) error {
+	if f := fault.As(err); f != nil && f.Kind == fault.Malformed {
+		f.Status, f.Code, f.Message = http.StatusBadRequest, fault.CodeInvalidRequest, "the answer's id isn't that of a request which this endpoint has sent"
+		f.Phase, f.Hint = fault.Request, "answer with the id as it came, byte for byte"
+	}
+	return err
+}
+
+// answerAsked takes the caller's answer to a server's request to that server: whom it is for is sealed in its id.
+func (h *Handler) answerAsked(x *exchange) error {
+	id := message.IDString(x.body, &x.env)
+	asked, err := session.OpenAsked(x.table.Ring("session"), id, x.principal.ID, x.door.Canonical(), x.now)
+	if err != nil {
+		return unasked(err)
+	}
+	m, ok := x.scope.Member(asked.Server)
+	if !ok {
+		return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
+			Message: "the server that asked isn't open to this caller here any more", Hint: "initialize again"}
+	}
+	if err := h.direct(x, &m); err != nil {
+		return err
+	}
+	x.alone = false
+	x.call.Session, x.call.Instance, x.call.Revision = asked.Session, asked.Instance, asked.Revision
+	if done, err := h.handOver(x); done {
+		return err
+	}
+	out, ok := message.ReplaceID(x.spare(), x.body, asked.ID)
+	if !ok {
+		return malformed("the answer's id can't be read", nil)
+	}
+	if err := x.rewrite(out, ""); err != nil {
+		return err
+	}
+	return h.forward(x)
+}
+
+// endSeveral closes a session of several servers (DELETE): each of those it holds.
+func (h *Handler) endSeveral(x *exchange) error {
+	if err := x.headersOnly(); err != nil {
+		return err
+	}
+	if x.era == message.Modern {
+		return x.wrongMethod(http.MethodPost)
+	}
+	if x.rec.Session == "" {
+		return noSession("there is nothing to end")
+	}
+	if done, err := h.handOverMany(x); done {
+		return err
+	}
+	if err := h.spread(x); err != nil {
+		return err
+	}
+	r := x.asked()
+	h.several.End(x.ctx, &r)
+	x.done("ok")
+	x.reply.Whole(http.StatusOK, nil, nil)
+	return nil
 }

@@ -106,7 +106,7 @@ func (st *stream) ask(in *request.Inbound, id []byte, method string) {
 	if method == "initialize" {
 		st.agreed(answer)
 	}
-	st.send(request.AppendMessage(nil, answer)) //nolint:errcheck // the client is gone or not
+	st.send(message.AppendEvent(nil, answer)) //nolint:errcheck // the client is gone or not
 	if lost {
 		st.cancel(errEnded) // a client of this transport begins anew with a new stream only
 	}

@@ -160,7 +160,7 @@ func (st *stream) relay(event []byte) error {
 	if !ok {
 		return nil
 	}
-	return st.send(request.AppendMessage(make([]byte, 0, len(data)+64), data))
+	return st.send(message.AppendEvent(make([]byte, 0, len(data)+64), data))
 }
 
 // begun notes the session that initialize opened.

@@ -57,6 +57,20 @@ func (a *Answer) Refused(dst []byte, server string, session bool) *Refusal {
 	return r
 }
 
+// SessionLost reports whether an error says that the server doesn't know the session any more in which it was called.
+func SessionLost(err error) bool {
+	f := fault.As(err)
+	return f != nil && f.Hop == fault.Upstream && f.Phase == fault.Session && f.Kind == fault.NotFound
+}
+
+// OfServer puts the server's name into a fault that names none.
+func OfServer(err error, server string) error {
+	if f := fault.As(err); f != nil && f.Server == "" {
+		f.Server = server
+	}
+	return err
+}
+
 // NotMCP is the fault for a 2xx answer that isn't MCP.
 func (a *Answer) NotMCP(server string, body []byte) *fault.Error {
 	f := &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Malformed, Server: server, UpstreamStatus: a.Status,

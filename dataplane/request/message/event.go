@@ -102,3 +102,37 @@ func lineEnd(b []byte) int {
 	}
 	return len(b)
 }
+
+// AppendEvent appends a JSON-RPC message as one server-sent event.
+func AppendEvent(dst, data []byte) []byte {
+	dst = append(dst, "event: message\n"...)
+	for len(data) > 0 {
+		n := bytes.IndexAny(data, "\r\n")
+		line := data
+		if n >= 0 {
+			line, data = data[:n], data[n+1:]
+		} else {
+			data = nil
+		}
+		if len(line) > 0 {
+			dst = append(append(append(dst, "data: "...), line...), '\n')
+		}
+	}
+	return append(dst, '\n')
+}
+
+// Passable appends the message of an event to dst, and reports whether the event has one, or nothing but what event streams have without one. What
+// any other holds nobody knows, and no client can use.
+func Passable(dst, event []byte) (data []byte, ok bool) {
+	if data, ok = Data(dst, event); !ok || len(data) == 0 {
+		return data, Bare(event)
+	}
+	return data, MayBeMessage(data) && !hollow(data) || data[0] == '['
+}
+
+// hollow reports whether data is an empty object. It is what event stores make of the event that opens a stream, which has no message, when they
+// bring it again; some clients end the session over it.
+func hollow(data []byte) bool {
+	data = bytes.TrimSpace(data)
+	return len(data) > 1 && data[0] == '{' && len(bytes.TrimSpace(data[1:])) == 1
+}

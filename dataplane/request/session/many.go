@@ -32,6 +32,16 @@ type Many struct {
 	Expires   time.Time
 }
 
+// Of returns what the session holds of a server.
+func (m *Many) Of(server string) (u Upstream, ok bool) {
+	for i := range m.Upstreams {
+		if m.Upstreams[i].Server == server {
+			return m.Upstreams[i], true
+		}
+	}
+	return u, false
+}
+
 // The payload of a session of many begins with what a session of one can't begin with, a revision longer than any token, so that releases that
 // know nothing of it refuse it as any token that isn't theirs. Then: shape 1 | revision | capabilities, client info (texts) | number of
 // upstreams | each: server (text), instance 4, revision, id (text).

@@ -16,6 +16,9 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 )
 
+// Life is how long a sealed session id is honoured; a client that holds on longer is told to initialize again.
+const Life = 7 * 24 * time.Hour
+
 // Claims is what the session id of one server says. Times are kept to the second.
 type Claims struct {
 	Server    string // configured name

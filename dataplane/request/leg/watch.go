@@ -1,4 +1,4 @@
-package request
+package leg
 
 import (
 	"context"
@@ -16,37 +16,37 @@ import (
 func (s *source) Watch(ctx context.Context, changed func(catalogue.Kind)) error {
 	err := s.watch(ctx, changed)
 	if errors.Is(err, errors.ErrUnsupported) {
-		s.seed.h.told.mute(s.seed.member.Server)
+		s.seed.m.announced.mute(s.seed.Member.Server)
 	}
 	return err
 }
 
 func (s *source) watch(ctx context.Context, changed func(catalogue.Kind)) error {
 	l := s.seed
-	l.rec.Server = l.member.Server.Name
-	if err := l.prepare(ctx); err != nil {
+	l.rec.Server = l.Member.Server.Name
+	if err := l.Prepare(ctx); err != nil {
 		return err
 	}
-	l.call.Stream = true
+	l.Call.Stream = true
 	if l.era == message.Modern {
-		l.call.MCPMethod = "subscriptions/listen"
-		l.call.Body = message.AppendWatch(nil, message.Ask{ID: "hopgate-watch", Method: "subscriptions/listen", Revision: l.call.Revision,
+		l.Call.MCPMethod = "subscriptions/listen"
+		l.Call.Body = message.AppendWatch(nil, message.Ask{ID: "hopgate-watch", Method: "subscriptions/listen", Revision: l.Call.Revision,
 			Capabilities: s.capabilities, ClientInfo: s.client})
 		return l.watch(ctx, changed)
 	}
 	l.live = false
-	hello, err := l.open(ctx, []byte("{}"), nil)
+	hello, err := l.Open(ctx, []byte("{}"), nil)
 	if err != nil {
 		return err
 	}
-	defer l.close(context.WithoutCancel(ctx))
-	if !tellsAny(&hello) || l.call.Session == "" {
+	defer l.Close(context.WithoutCancel(ctx))
+	if !tellsAny(&hello) || l.Call.Session == "" {
 		return errors.ErrUnsupported
 	}
-	if err := l.initialized(ctx); err != nil {
+	if err := l.Initialized(ctx); err != nil {
 		return err
 	}
-	l.call.Method, l.call.Body = http.MethodGet, nil
+	l.Call.Method, l.Call.Body = http.MethodGet, nil
 	return l.watch(ctx, changed)
 }
 
@@ -60,8 +60,8 @@ func tellsAny(hello *message.Hello) bool {
 }
 
 // watch opens the stream and reads it to its end.
-func (l *leg) watch(ctx context.Context, changed func(catalogue.Kind)) error {
-	a, err := l.h.cfg.Hop.Send(ctx, &l.call, &l.rec)
+func (l *Leg) watch(ctx context.Context, changed func(catalogue.Kind)) error {
+	a, err := l.m.cfg.Hop.Send(ctx, &l.Call, &l.rec)
 	if err != nil {
 		return err
 	}
@@ -72,18 +72,18 @@ func (l *leg) watch(ctx context.Context, changed func(catalogue.Kind)) error {
 	case a.Status/100 == 2 && a.Type != transport.SSE: // an error, most likely that there is no such method
 		return errors.ErrUnsupported
 	case a.Status/100 != 2:
-		return a.Refused(nil, l.member.Server.Name, l.call.Session != "").Fault
+		return a.Refused(nil, l.Member.Server.Name, l.Call.Session != "").Fault
 	}
 	changed(catalogue.Any)
 	return l.hear(ctx, &a, changed)
 }
 
 // hear reads what the server tells. A ping is answered: it would take us for dead.
-func (l *leg) hear(ctx context.Context, a *hop.Answer, changed func(catalogue.Kind)) error {
+func (l *Leg) hear(ctx context.Context, a *hop.Answer, changed func(catalogue.Kind)) error {
 	var event, data []byte
 	for {
 		var err error
-		if event, err = a.NextEvent(event[:0], l.call.Settings.Event); err != nil {
+		if event, err = a.NextEvent(event[:0], l.Call.Settings.Event); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -93,7 +93,7 @@ func (l *leg) hear(ctx context.Context, a *hop.Answer, changed func(catalogue.Ki
 		if data, ok = message.Data(data[:0], event); !ok {
 			continue
 		}
-		for _, kind := range changedBy(message.Method(data)) {
+		for _, kind := range ChangedBy(message.Method(data)) {
 			changed(kind)
 		}
 		if id, method, asks := message.IsServerRequest(data); asks && method == "ping" {
@@ -104,8 +104,8 @@ func (l *leg) hear(ctx context.Context, a *hop.Answer, changed func(catalogue.Ki
 	}
 }
 
-func (l *leg) pong(ctx context.Context, id []byte) error {
-	answer := leg{h: l.h, member: l.member, call: l.call, ask: l.ask, era: l.era, now: l.now}
-	answer.call.Method, answer.call.Stream = http.MethodPost, false
-	return answer.send(ctx, message.AppendResult(nil, id, []byte("{}")))
+func (l *Leg) pong(ctx context.Context, id []byte) error {
+	answer := Leg{m: l.m, Member: l.Member, Call: l.Call, ask: l.ask, era: l.era, now: l.now}
+	answer.Call.Method, answer.Call.Stream = http.MethodPost, false
+	return answer.Send(ctx, message.AppendResult(nil, id, []byte("{}")))
 }

@@ -1,4 +1,4 @@
-package request
+package leg
 
 import (
 	"sync"
@@ -10,9 +10,9 @@ import (
 	"github.com/hopgate/hopgate/dataplane/table"
 )
 
-// told remembers of which changes each server has said that it tells. It hangs on the config a server was compiled from. The zero value is
+// announced remembers of which changes each server has said that it tells. It hangs on the config a server was compiled from. The zero value is
 // ready; safe for concurrent use.
-type told struct {
+type announced struct {
 	flags sync.Map // confset.Hash → said
 	n     atomic.Int64
 }
@@ -39,22 +39,22 @@ const (
 )
 
 // note takes in what a server said of itself.
-func (t *told) note(s *table.Server, hello *message.Hello) {
+func (a *announced) note(s *table.Server, hello *message.Hello) {
 	flags := toldAny
 	for flag, name := range map[uint8]string{toldTools: "tools", toldPrompts: "prompts", toldResources: "resources"} {
 		if message.TellsChanges(hello.Capabilities, name) {
 			flags |= flag
 		}
 	}
-	if old, ok := t.load(s); ok && old&toldMute != 0 {
+	if old, ok := a.load(s); ok && old&toldMute != 0 {
 		return
 	}
-	t.set(s, said{flags: flags})
+	a.set(s, said{flags: flags})
 }
 
 // load returns what is known of a server.
-func (t *told) load(s *table.Server) (flags uint8, ok bool) {
-	v, ok := t.flags.Load(s.Hash)
+func (a *announced) load(s *table.Server) (flags uint8, ok bool) {
+	v, ok := a.flags.Load(s.Hash)
 	if !ok {
 		return 0, false
 	}
@@ -62,24 +62,24 @@ func (t *told) load(s *table.Server) (flags uint8, ok bool) {
 	return of.flags, of.until.IsZero() || time.Now().Before(of.until)
 }
 
-func (t *told) set(s *table.Server, of said) {
-	if _, loaded := t.flags.Swap(s.Hash, of); loaded {
+func (a *announced) set(s *table.Server, of said) {
+	if _, loaded := a.flags.Swap(s.Hash, of); loaded {
 		return
 	}
-	if t.n.Add(1) > mostTold {
-		t.flags.Clear()
-		t.n.Store(0)
+	if a.n.Add(1) > mostTold {
+		a.flags.Clear()
+		a.n.Store(0)
 	}
 }
 
 // mute notes that a server has no stream on which it could tell changes. It may get one: that is believed for a while only.
-func (t *told) mute(s *table.Server) {
-	t.set(s, said{flags: toldAny | toldMute, until: time.Now().Add(muteFor)})
+func (a *announced) mute(s *table.Server) {
+	a.set(s, said{flags: toldAny | toldMute, until: time.Now().Add(muteFor)})
 }
 
 // tells reports whether a server tells of changes of a kind. One that nobody has heard of may.
-func (t *told) tells(s *table.Server, kind catalogue.Kind) bool {
-	flags, ok := t.load(s)
+func (a *announced) tells(s *table.Server, kind catalogue.Kind) bool {
+	flags, ok := a.load(s)
 	if !ok {
 		return true
 	}

@@ -1,13 +1,10 @@
-package request
+package leg
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/message"
-	"github.com/hopgate/hopgate/dataplane/request/route"
 	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/dataplane/table"
 )
@@ -16,9 +13,9 @@ import (
 type lister struct{ principal, token, capabilities string }
 
 func (l lister) key(s *table.Server) (catalogue.Key, bool) {
-	x := &exchange{principal: &table.Principal{ID: l.principal}, admission: auth.Admission{Token: l.token}, era: message.Legacy,
-		many: session.Many{Capabilities: []byte(l.capabilities), Upstreams: []session.Upstream{{Server: "notes", ID: "of " + l.principal}}}}
-	return x.listKey(&route.Member{Server: s}, catalogue.Tools)
+	r := &Request{Principal: &table.Principal{ID: l.principal}, Token: l.token, Era: message.Legacy, Capabilities: []byte(l.capabilities),
+		Session: &session.Many{Upstreams: []session.Upstream{{Server: "notes", ID: "of " + l.principal}}}}
+	return r.key(s, catalogue.Tools)
 }
 
 // Red when the key lacks the token, or a kept list may be had with a credential that isn't in the key.
@@ -49,21 +46,6 @@ func TestWhoseListAServersIs(t *testing.T) {
 	}
 }
 
-// Red without Short: what a client says would stay in memory, megabytes for each list and stream.
-func TestWhatAClientSaysOfItselfIsKeptShort(t *testing.T) {
-	body := []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",` +
-		`"io.modelcontextprotocol/clientInfo":{"name":"c","version":"1","icons":[{"src":"` + strings.Repeat("x", 1<<20) + `"}]},` +
-		`"io.modelcontextprotocol/clientCapabilities":{"roots":{},"experimental":{"x":"` + strings.Repeat("x", 1<<20) + `"}}}}}`)
-	x := &exchange{era: message.Modern, body: body}
-	if err := message.Scan(body, 0, &x.env); err != nil {
-		t.Fatal(err)
-	}
-	capabilities, info := x.client()
-	if string(capabilities) != `{"roots":{},"experimental":{}}` || string(info) != `{"name":"c","version":"1"}` {
-		t.Errorf("%.100s, %.100s", capabilities, info)
-	}
-}
-
 // Red when the key lacks the revision, or has the client's where another one was agreed on with the server.
 func TestAListIsOfTheRevisionThatIsSpokenWithTheServer(t *testing.T) {
 	for _, c := range []struct {
@@ -75,16 +57,15 @@ func TestAListIsOfTheRevisionThatIsSpokenWithTheServer(t *testing.T) {
 		{"", "", "2025-11-25", message.Legacy},
 		{"2026-07-28", "", "", message.Modern},
 	} {
-		x := &exchange{principal: &table.Principal{ID: "key:1"}, era: c.era}
-		x.call.Revision = c.client
+		r := &Request{Principal: &table.Principal{ID: "key:1"}, Era: c.era, Revision: c.client, Session: &session.Many{}}
 		if c.agreed != "" {
-			x.many.Upstreams = []session.Upstream{{Server: "notes", ID: "1", Revision: c.agreed}}
+			r.Session.Upstreams = []session.Upstream{{Server: "notes", ID: "1", Revision: c.agreed}}
 		}
-		m := &route.Member{Server: &table.Server{Name: "notes"}}
-		if key, _ := x.listKey(m, catalogue.Tools); key.Revision != c.want {
+		s := &table.Server{Name: "notes"}
+		if key, _ := r.key(s, catalogue.Tools); key.Revision != c.want {
 			t.Errorf("client %q, agreed on %q: %q", c.client, c.agreed, key.Revision)
 		}
-		if n := testing.AllocsPerRun(100, func() { x.listKey(m, catalogue.Tools) }); n != 0 && c.era == message.Legacy {
+		if n := testing.AllocsPerRun(100, func() { r.key(s, catalogue.Tools) }); n != 0 {
 			t.Errorf("a key allocates %v times", n)
 		}
 	}

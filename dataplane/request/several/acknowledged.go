@@ -1,4 +1,4 @@
-package request
+package several
 
 import (
 	"bytes"
@@ -44,11 +44,11 @@ type heard struct {
 	event  []byte
 }
 
-func newAccord(shares []*streamLeg, want message.Listen) *accord {
+func newAccord(shares []share, want message.Listen) *accord {
 	a := &accord{waiting: make(map[string]waited, len(shares)), want: want, uris: map[string]struct{}{}}
 	now := time.Now()
 	for _, l := range shares {
-		a.waiting[l.member.Server.Name] = waited{part: l.part, until: now.Add(l.member.Server.Timeouts.List)}
+		a.waiting[l.Member.Server.Name] = waited{part: l.part, until: now.Add(l.Member.Server.Timeouts.List)}
 	}
 	return a
 }
@@ -145,11 +145,11 @@ func (a *accord) honoured() message.Listen {
 // failedFirst is what a heralded stream says before it fails: a comment, which nobody sees.
 var failedFirst = []byte(": failed\n\n")
 
-// heralding opens a leg's streams so that the failure of the first is seen among the events.
-func heralding(l *streamLeg) opener {
+// heralding opens a server's streams so that the failure of the first is seen among the events.
+func heralding(open opener) opener {
 	first := true
 	return func(ctx context.Context) (gather.Events, error) {
-		e, err := l.listen(ctx)
+		e, err := open(ctx)
 		if !first {
 			return e, err
 		}

@@ -1,10 +1,11 @@
-package request
+package several
 
 import (
 	"bytes"
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/gather"
+	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 )
 
@@ -21,7 +22,7 @@ type news struct {
 // keep takes an event in if it says that a list has changed. Its id stays behind: later events may go out before it.
 func (n *news) keep(event, data []byte) bool {
 	method := message.Method(data)
-	if changedBy(method) == nil {
+	if leg.ChangedBy(method) == nil {
 		return false
 	}
 	if len(n.held) == 0 {
@@ -42,14 +43,11 @@ func (n *news) next(f *gather.Funnel) (server string, event []byte, err error) {
 	return "", nil, gather.ErrQuiet
 }
 
-// tell gives the caller what is held.
-func (n *news) tell(h *Handler, x *exchange) error {
+// take returns what is held, and holds nothing more.
+func (n *news) take() (events [][]byte) {
 	for method, event := range n.held {
 		delete(n.held, method)
-		x.ans = append(x.ans[:0], event...)
-		if err := h.pass(x); err != nil {
-			return err
-		}
+		events = append(events, event)
 	}
-	return nil
+	return events
 }

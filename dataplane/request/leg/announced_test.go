@@ -1,4 +1,4 @@
-package request
+package leg
 
 import (
 	"testing"
@@ -13,7 +13,7 @@ import (
 // Red when a server that once had no stream is taken for mute until its config changes, or when a handshake makes it speak.
 func TestAServerIsMuteForTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all told
+		var all announced
 		s := &table.Server{Name: "notes"}
 		hello := message.Hello{Capabilities: []byte(`{"tools":{"listChanged":true}}`)}
 		all.mute(s)

@@ -1,4 +1,4 @@
-package request
+package leg
 
 import (
 	"bytes"
@@ -39,14 +39,14 @@ type paged struct {
 }
 
 // page takes the answer of a walk out of a JSON body or an event stream.
-func (l *leg) page(ctx context.Context, a *hop.Answer) ([]byte, error) {
-	p := &paged{ctx: ctx, from: a, limit: pageLimit(l.call.Settings)}
+func (l *Leg) page(ctx context.Context, a *hop.Answer) ([]byte, error) {
+	p := &paged{ctx: ctx, from: a, limit: pageLimit(l.Call.Settings)}
 	if a.Type == transport.JSON {
 		return p.whole()
 	}
 	data, err := p.event()
 	if errors.Is(err, io.EOF) {
-		return nil, hop.Unanswered(l.member.Server.Name)
+		return nil, hop.Unanswered(l.Member.Server.Name)
 	}
 	return data, err
 }
@@ -148,8 +148,8 @@ func (p *paged) tooLarge() error {
 }
 
 // late marks the end of a walk's time where the server hadn't begun to answer. Its breaker counts that; without one the catalogue does.
-func (l *leg) late(err error) error {
-	if l.silent && l.member.Server.Resilience.BreakerFailures > 0 && errors.Is(err, context.DeadlineExceeded) {
+func (l *Leg) late(err error) error {
+	if l.silent && l.Member.Server.Resilience.BreakerFailures > 0 && errors.Is(err, context.DeadlineExceeded) {
 		return errors.Join(catalogue.ErrUnanswered, err)
 	}
 	return err
