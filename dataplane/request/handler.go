@@ -106,7 +106,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.Lore = catalogue.New(catalogue.Config{})
 	}
 	h := &Handler{cfg: cfg, pool: sync.Pool{New: func() any { return new(exchange) }}}
-	h.legs = leg.NewMaker(leg.Config{Hop: cfg.Hop, Credentials: cfg.Credentials, Gate: &h.cfg.Gate, Telemetry: cfg.Telemetry, Lore: cfg.Lore,
+	h.legs = leg.NewMaker(leg.Config{Hop: cfg.Hop, Credentials: cfg.Credentials, Holds: h.cfg.Gate.Holds, Telemetry: cfg.Telemetry, Lore: cfg.Lore,
 		Region: cfg.Region, Agent: cfg.Agent, Log: cfg.Log})
 	h.several = several.New(several.Config{Legs: h.legs, Hop: cfg.Hop, Table: cfg.Table, Agent: cfg.Agent, Log: cfg.Log})
 	h.draining, h.drain = context.WithCancelCause(context.Background())
@@ -123,12 +123,15 @@ func (h *Handler) Draining() bool { return h.dry.Load() }
 func (h *Handler) EndStreams() { h.drain(errDraining) }
 
 // Serve answers one request and closes its record. Nothing of in and sink is used after it returns.
-func (h *Handler) Serve(in *Inbound, sink reply.Sink) {
+func (h *Handler) Serve(in *Inbound, sink reply.Sink) { h.within(in, sink, (*Handler).answer) }
+
+// within runs do with the exchange of a request, whose error is told to the caller by refuse; nil means that the answer is out.
+func (h *Handler) within(in *Inbound, sink reply.Sink, do func(h *Handler, x *exchange) error) {
 	x := h.pool.Get().(*exchange)
 	h.begin(x, in, sink)
 	defer h.finish(x)
 	defer h.recovered(x)
-	if err := h.answer(x); err != nil {
+	if err := do(h, x); err != nil {
 		h.refuse(x, err)
 	}
 }
@@ -157,20 +160,9 @@ func (h *Handler) finish(x *exchange) {
 	h.pool.Put(x)
 }
 
-// answer is the straight line. Its error is told to the caller by refuse; nil means that the answer is out.
+// answer is the straight line.
 func (h *Handler) answer(x *exchange) error {
-	x.table = h.cfg.Table.Load()
-	x.rec.ConfigRevision = x.table.Version().Revision
-	if x.door.Kind == endpoint.Live || x.door.Kind == endpoint.Ready {
-		return h.health(x)
-	}
-	if done, err := h.locate(x); done || err != nil {
-		return err
-	}
-	if published(x.door.Kind) {
-		return h.document(x)
-	}
-	if err := h.admit(x); err != nil {
+	if done, err := h.arrive(x); done || err != nil {
 		return err
 	}
 	if x.door.Kind == endpoint.ClientIP {
@@ -179,21 +171,35 @@ func (h *Handler) answer(x *exchange) error {
 	if err := h.match(x); err != nil {
 		return err
 	}
-	post, get, end := (*Handler).post, (*Handler).listen, (*Handler).end
-	if x.several {
-		post, get, end = (*Handler).postSeveral, (*Handler).listenSeveral, (*Handler).endSeveral
-	} else {
+	if !x.several {
 		x.aim()
 	}
 	switch x.in.Method {
 	case http.MethodPost:
-		return post(h, x)
+		return h.post(x)
 	case http.MethodGet:
-		return get(h, x)
+		return h.listen(x)
 	case http.MethodDelete:
-		return end(h, x)
+		return h.end(x)
 	}
 	return x.wrongMethod("GET, POST, DELETE")
+}
+
+// arrive is the straight line up to the caller. done: the answer is out, since it is everybody's: health, the OAuth documents, what a browser asks
+// ahead.
+func (h *Handler) arrive(x *exchange) (done bool, err error) {
+	x.table = h.cfg.Table.Load()
+	x.rec.ConfigRevision = x.table.Version().Revision
+	if x.door.Kind == endpoint.Live || x.door.Kind == endpoint.Ready {
+		return true, h.health(x)
+	}
+	if done, err = h.locate(x); done || err != nil {
+		return done, err
+	}
+	if published(x.door.Kind) {
+		return true, h.document(x)
+	}
+	return false, h.admit(x)
 }
 
 // admit settles who is calling.

@@ -7,12 +7,11 @@ import (
 
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/message"
-	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
-// post carries one JSON-RPC message to the server and its answer back.
+// post carries one JSON-RPC message to the server, or to several, and the answer back.
 func (h *Handler) post(x *exchange) error {
 	if err := h.read(x); err != nil {
 		return err
@@ -25,6 +24,9 @@ func (h *Handler) post(x *exchange) error {
 	}
 	if err := x.openSession(); err != nil {
 		return err
+	}
+	if x.several {
+		return h.postSeveral(x)
 	}
 	if done, err := h.handOver(x); done {
 		return err
@@ -105,89 +107,6 @@ func (h *Handler) leave(x *exchange) error {
 	}
 	x.rec.Routed = time.Now()
 	h.cfg.Telemetry.Step(&x.rec, telemetry.StepUpstream)
-	return nil
-}
-
-// speak decides the caller's revision once, and checks that headers and body agree on it.
-func (x *exchange) speak() error {
-	x.era = message.EraOf(x.in.Header, x.body, &x.env)
-	x.rec.Era = x.era.String()
-	if err := message.Agree(x.in.Header, x.body, &x.env, x.era); err != nil {
-		return err
-	}
-	x.call.Revision = x.in.Header.Get("Mcp-Protocol-Version")
-	if x.rec.Method == "initialize" && !message.Known(x.call.Revision) {
-		x.call.Revision = "" // nobody has checked it: the body offers, the server answers
-	}
-	x.rec.Revision = x.call.Revision
-	if offer := x.env.OfferString(x.body); x.rec.Method == "initialize" && message.Known(offer) {
-		x.rec.Revision = offer
-	}
-	if x.era == message.Modern {
-		x.mirror()
-	}
-	return nil
-}
-
-// mirror takes over the headers that repeat parts of the body, as Agree has found them to do.
-func (x *exchange) mirror() {
-	x.call.MCPMethod = first(x.in.Header["Mcp-Method"])
-	name := x.rec.Method
-	if x.env.Kind != message.Request {
-		name = "" // Agree compares the names of requests only
-	}
-	switch name {
-	case "tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel":
-		x.call.MCPName = first(x.in.Header["Mcp-Name"])
-	}
-	for k, values := range x.in.Header {
-		if !strings.HasPrefix(k, "Mcp-Param-") { // they mirror arguments, and only the server knows which (SEP-2243)
-			continue
-		}
-		for _, v := range values {
-			x.call.Params = append(x.call.Params, hop.Field{Name: k, Value: v})
-		}
-	}
-}
-
-func first(v []string) string {
-	if len(v) == 0 {
-		return ""
-	}
-	return v[0]
-}
-
-// openSession opens the sealed session id the caller echoes. Revision 2026-07-28 has no sessions: the header is ignored there.
-func (x *exchange) openSession() error {
-	if x.several {
-		return x.openMany()
-	}
-	token := x.in.Header.Get("Mcp-Session-Id")
-	if token == "" || x.era == message.Modern {
-		return nil
-	}
-	x.rec.Session = session.ShortHash(token)
-	c, err := session.Open(x.table.Ring("session"), token, x.principal.ID, x.door.Canonical(), x.now)
-	if err != nil {
-		return x.named(err)
-	}
-	x.call.Session, x.call.Instance = c.Upstream, c.Instance
-	return nil
-}
-
-// sealSession gives the caller the upstream's session id in sealed form.
-func (x *exchange) sealSession(upstream string) error {
-	instance := uint32(0) // of a server with one there is nothing to choose, and earlier versions open the token
-	if len(x.server.Instances) > 1 {
-		instance = x.call.Instance
-	}
-	token, err := session.Seal(x.table.Ring("session"), session.Claims{Server: x.server.Name, Upstream: upstream, Instance: instance, Principal: x.principal.ID,
-		Endpoint: x.door.Canonical(), Issued: x.now, Expires: x.now.Add(session.Life)})
-	if err != nil {
-		return x.named(err)
-	}
-	x.rec.Session = session.ShortHash(token)
-	x.reply.Sink.Header()["Mcp-Session-Id"] = []string{token}
 	return nil
 }
 

@@ -18,18 +18,6 @@ import (
 
 // postSeveral carries one message.
 func (h *Handler) postSeveral(x *exchange) error {
-	if err := h.read(x); err != nil {
-		return err
-	}
-	if x.env.Kind == message.Batch {
-		return h.batch(x)
-	}
-	if err := x.speak(); err != nil {
-		return err
-	}
-	if err := x.openMany(); err != nil {
-		return err
-	}
 	switch x.env.Kind {
 	case message.Response:
 		return h.answerAsked(x)
@@ -108,20 +96,6 @@ func (x *exchange) client() (capabilities, info []byte) {
 		return session.Short(message.ClientOf(x.body, &x.env))
 	}
 	return x.many.Capabilities, x.many.ClientInfo
-}
-
-// openMany opens the sealed session id of an endpoint of several servers. Revision 2026-07-28 has no sessions.
-func (x *exchange) openMany() (err error) {
-	token := x.in.Header.Get("Mcp-Session-Id")
-	if token == "" || x.era == message.Modern || x.rec.Method == "initialize" {
-		return nil
-	}
-	x.rec.Session = session.ShortHash(token)
-	x.many, err = session.OpenMany(x.table.Ring("session"), token, x.principal.ID, x.door.Canonical(), x.now)
-	if x.rec.Revision == "" {
-		x.rec.Revision = x.many.Revision
-	}
-	return err
 }
 
 // has reports whether the method is one of the caller's era.
@@ -233,9 +207,6 @@ func (h *Handler) answerAsked(x *exchange) error {
 
 // endSeveral closes a session of several servers (DELETE): each of those it holds.
 func (h *Handler) endSeveral(x *exchange) error {
-	if err := x.headersOnly(); err != nil {
-		return err
-	}
 	if x.era == message.Modern {
 		return x.wrongMethod(http.MethodPost)
 	}

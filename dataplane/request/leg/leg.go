@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/hopgate/hopgate/dataplane/request/auth"
 	"github.com/hopgate/hopgate/dataplane/request/bridge"
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/hop"
@@ -28,8 +27,8 @@ import (
 type Config struct {
 	Hop         *hop.Hop
 	Credentials *credential.Resolver
-	// Gate knows the gateway's own credentials, which no server gets.
-	Gate      *auth.Gate
+	// Holds reports whether a value holds one of the gateway's own credentials, which no server gets.
+	Holds     func(t *table.Table, value string) bool
 	Telemetry *telemetry.Telemetry
 	// Lore are the cached lists of servers.
 	Lore *catalogue.Catalogue
@@ -104,7 +103,7 @@ func (m *Maker) New(r *Request, to *route.Member) *Leg {
 		Traceparent: string(telemetry.AppendTraceparent(nil, &l.rec.IDs, l.rec.Sampled)), Tracestate: r.Record.State}
 	t := r.Table
 	l.ask = credential.Ask{Table: t, Server: s, Principal: r.Principal, Header: r.Header, Subject: r.Token, Expires: r.Expires, Single: r.Single,
-		Holds: func(v string) bool { return m.cfg.Gate.Holds(t, v) }}
+		Holds: func(v string) bool { return m.cfg.Holds(t, v) }}
 	if u, ok := r.Session.Of(s.Name); ok && r.Era == message.Legacy {
 		l.Within(&u)
 	}

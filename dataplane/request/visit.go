@@ -22,45 +22,33 @@ type Visit struct {
 // Admit lets one request in as Serve does (where it came from, which page sent it, who is calling, which endpoint it is for) and leaves the
 // answer to then. An error of either is told to the caller as any other fault is, and the request has its record.
 func (h *Handler) Admit(in *Inbound, sink reply.Sink, then func(v *Visit) error) {
-	x := h.pool.Get().(*exchange)
-	h.begin(x, in, sink)
-	defer h.finish(x)
-	defer h.recovered(x)
-	done, err := h.arrive(x)
-	if err == nil && !done {
-		err = then(&Visit{h: h, x: x})
-	}
-	if err != nil {
-		h.refuse(x, err)
-	}
+	h.within(in, sink, func(h *Handler, x *exchange) error {
+		if done, err := h.arrive(x); done || err != nil {
+			return err
+		}
+		if err := h.matchBehind(x); err != nil {
+			return err
+		}
+		return then(&Visit{h: h, x: x})
+	})
 }
 
 // Refuse answers a request with a fault, and makes its record.
 func (h *Handler) Refuse(in *Inbound, sink reply.Sink, err error) {
-	x := h.pool.Get().(*exchange)
-	h.begin(x, in, sink)
-	defer h.finish(x)
-	defer h.recovered(x)
-	x.table = h.cfg.Table.Load()
-	h.refuse(x, err)
+	h.within(in, sink, func(h *Handler, x *exchange) error {
+		x.table = h.cfg.Table.Load()
+		return err
+	})
 }
 
-// arrive is the straight line up to the endpoint. done: it was a browser asking ahead, and has its answer.
-func (h *Handler) arrive(x *exchange) (done bool, err error) {
-	x.table = h.cfg.Table.Load()
-	x.rec.ConfigRevision = x.table.Version().Revision
-	if done, err = h.locate(x); done || err != nil {
-		return done, err
-	}
-	if err = h.admit(x); err != nil {
-		return false, err
-	}
+// matchBehind is match for the MCP endpoint behind another face's door, if there is one.
+func (h *Handler) matchBehind(x *exchange) error {
 	h.adopt(x)
 	switch x.door = x.door.Behind(); x.door.Kind {
 	case endpoint.Server, endpoint.Aggregate, endpoint.List, endpoint.Toolset:
-		err = h.match(x)
+		return h.match(x)
 	}
-	return false, err
+	return nil
 }
 
 // Context ends when the caller is gone, and within Lasting when the stream should end.

@@ -20,6 +20,9 @@ func (h *Handler) listen(x *exchange) error {
 	if err := x.headersOnly(); err != nil {
 		return err
 	}
+	if x.several {
+		return h.listenSeveral(x)
+	}
 	if _, elsewhere := h.cfg.Hop.OwnerOf(x.server, x.call.Session); elsewhere {
 		return h.stay(x, func(context.Context) error {
 			_, err := h.handOver(x)
@@ -176,6 +179,9 @@ func (x *exchange) closed() {
 func (h *Handler) end(x *exchange) error {
 	if err := x.headersOnly(); err != nil {
 		return err
+	}
+	if x.several {
+		return h.endSeveral(x)
 	}
 	if done, err := h.handOver(x); done {
 		return err

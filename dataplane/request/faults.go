@@ -102,13 +102,6 @@ func noConfig() error {
 		Message: "this data plane has received no config yet", Hint: "look at its /readyz and at `hopgate status`"}
 }
 
-// leak refuses to send somebody's gateway credential to an upstream.
-func leak(x *exchange, header string) error {
-	return &fault.Error{Hop: fault.Gateway, Phase: fault.Policy, Kind: fault.CredentialLeak, Server: x.rec.Server,
-		Message: "the header " + header + " holds a gateway credential, which is never sent to an upstream",
-		Hint:    "take the key out of it; the gateway reads it from x-litellm-api-key, x-hopgate-api-key or Authorization only"}
-}
-
 // yes reads a header that is a switch.
 func yes(values []string) bool {
 	if len(values) == 0 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/proto/fault"
 	"github.com/hopgate/hopgate/proto/redact"
@@ -155,4 +156,53 @@ func brokenBody(err error) error {
 		return malformed("the body is not gzip although Content-Encoding says so", err)
 	}
 	return malformed("the body ended before it was complete", err)
+}
+
+// speak decides the caller's revision once, and checks that headers and body agree on it.
+func (x *exchange) speak() error {
+	x.era = message.EraOf(x.in.Header, x.body, &x.env)
+	x.rec.Era = x.era.String()
+	if err := message.Agree(x.in.Header, x.body, &x.env, x.era); err != nil {
+		return err
+	}
+	x.call.Revision = x.in.Header.Get("Mcp-Protocol-Version")
+	if x.rec.Method == "initialize" && !message.Known(x.call.Revision) {
+		x.call.Revision = "" // nobody has checked it: the body offers, the server answers
+	}
+	x.rec.Revision = x.call.Revision
+	if offer := x.env.OfferString(x.body); x.rec.Method == "initialize" && message.Known(offer) {
+		x.rec.Revision = offer
+	}
+	if x.era == message.Modern {
+		x.mirror()
+	}
+	return nil
+}
+
+// mirror takes over the headers that repeat parts of the body, as Agree has found them to do.
+func (x *exchange) mirror() {
+	x.call.MCPMethod = first(x.in.Header["Mcp-Method"])
+	name := x.rec.Method
+	if x.env.Kind != message.Request {
+		name = "" // Agree compares the names of requests only
+	}
+	switch name {
+	case "tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel":
+		x.call.MCPName = first(x.in.Header["Mcp-Name"])
+	}
+	for k, values := range x.in.Header {
+		if !strings.HasPrefix(k, "Mcp-Param-") { // they mirror arguments, and only the server knows which (SEP-2243)
+			continue
+		}
+		for _, v := range values {
+			x.call.Params = append(x.call.Params, hop.Field{Name: k, Value: v})
+		}
+	}
+}
+
+func first(v []string) string {
+	if len(v) == 0 {
+		return ""
+	}
+	return v[0]
 }

@@ -8,6 +8,54 @@ import (
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
+// openSession opens the sealed session id the caller echoes. Revision 2026-07-28 has no sessions: the header is ignored there.
+func (x *exchange) openSession() error {
+	if x.several {
+		return x.openMany()
+	}
+	token := x.in.Header.Get("Mcp-Session-Id")
+	if token == "" || x.era == message.Modern {
+		return nil
+	}
+	x.rec.Session = session.ShortHash(token)
+	c, err := session.Open(x.table.Ring("session"), token, x.principal.ID, x.door.Canonical(), x.now)
+	if err != nil {
+		return x.named(err)
+	}
+	x.call.Session, x.call.Instance = c.Upstream, c.Instance
+	return nil
+}
+
+// sealSession gives the caller the upstream's session id in sealed form.
+func (x *exchange) sealSession(upstream string) error {
+	instance := uint32(0) // of a server with one there is nothing to choose, and earlier versions open the token
+	if len(x.server.Instances) > 1 {
+		instance = x.call.Instance
+	}
+	token, err := session.Seal(x.table.Ring("session"), session.Claims{Server: x.server.Name, Upstream: upstream, Instance: instance, Principal: x.principal.ID,
+		Endpoint: x.door.Canonical(), Issued: x.now, Expires: x.now.Add(session.Life)})
+	if err != nil {
+		return x.named(err)
+	}
+	x.rec.Session = session.ShortHash(token)
+	x.reply.Sink.Header()["Mcp-Session-Id"] = []string{token}
+	return nil
+}
+
+// openMany opens the sealed session id of an endpoint of several servers. Revision 2026-07-28 has no sessions.
+func (x *exchange) openMany() (err error) {
+	token := x.in.Header.Get("Mcp-Session-Id")
+	if token == "" || x.era == message.Modern || x.rec.Method == "initialize" {
+		return nil
+	}
+	x.rec.Session = session.ShortHash(token)
+	x.many, err = session.OpenMany(x.table.Ring("session"), token, x.principal.ID, x.door.Canonical(), x.now)
+	if x.rec.Revision == "" {
+		x.rec.Revision = x.many.Revision
+	}
+	return err
+}
+
 // A session of several servers may hold none of one of them: that was down when it began, or has lost its session since. Such a server is asked in
 // a session of its own for each call, unless its config says that it keeps state in sessions: then the caller begins anew.
 

@@ -18,9 +18,6 @@ import (
 // listenSeveral merges the standalone GET streams of the servers whose sessions the caller holds, or resumes broken ones at the places that the
 // caller's last event names.
 func (h *Handler) listenSeveral(x *exchange) error {
-	if err := x.headersOnly(); err != nil {
-		return err
-	}
 	if x.era == message.Modern {
 		return x.wrongMethod(http.MethodPost)
 	}
