@@ -13,8 +13,7 @@ import (
 )
 
 // Endpoints of several servers: the aggregate, toolsets, access groups and comma lists. What is about all of the servers package several answers;
-// what is about one of them (owner.go) goes on as it would on that server's own endpoint, and its answer is dressed in the endpoint's names
-// (dress.go).
+// what is about one of them (owner.go) goes on as it would on that server's own endpoint, and its answer is dressed in the endpoint's names.
 
 // postSeveral carries one message.
 func (h *Handler) postSeveral(x *exchange) error {

@@ -18,8 +18,9 @@ const mostSessions = 32
 // mostOfClient bounds what a client says of itself where each server is told all of it, in bytes.
 const mostOfClient = 64 << 10
 
-// Initialize appends the answer to initialize to dst, and returns the sealed session that goes out with it: it begins a session with each of the servers, in the name of the caller's client, and seals them into one. A
-// server that is down now is used later, each time by a session of its own. What isn't a fault is that ctx ended.
+// Initialize begins a session with each of the servers, in the name of the caller's client, and seals them into one. It appends the answer to
+// initialize to dst and returns the sealed session that goes out with it. A server that is down now is used later, each time by a session of its
+// own. What isn't a fault is that ctx ended.
 func (s *Servers) Initialize(ctx context.Context, r *Request, dst []byte) (answer []byte, token string, err error) {
 	capabilities, client := message.ClientOf(r.Body, r.Env)
 	if len(capabilities)+len(client) > mostOfClient {
