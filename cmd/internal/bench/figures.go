@@ -26,12 +26,14 @@ type figures struct {
 	Spans       int64       `json:"spans_exported"`
 	Stream      streamDelay `json:"sse"`
 	Propagation propagation `json:"propagation"`
-	// TimesBefore is CPU per request as a multiple of that of the binary it is compared with, AddedAllocs how many allocations it has more.
-	TimesBefore float64 `json:"cpu_times_before,omitempty"`
-	AddedAllocs float64 `json:"added_allocs_before,omitempty"`
-	Many        many    `json:"many_servers"`
-	Growth      growth  `json:"growth"`
-	Rounds      []round `json:"rounds"`
+	// TimesBefore is CPU per request as a multiple of that of the binary it is compared with, AddedAllocs how many allocations it has more, both
+	// by BesideBefore: the two under load at the same time.
+	TimesBefore  float64 `json:"cpu_times_before,omitempty"`
+	AddedAllocs  float64 `json:"added_allocs_before,omitempty"`
+	BesideBefore *paired `json:"beside_before,omitempty"`
+	Many         many    `json:"many_servers"`
+	Growth       growth  `json:"growth"`
+	Rounds       []round `json:"rounds"`
 }
 
 func (f *figures) summarise() {
@@ -49,8 +51,8 @@ func (f *figures) summarise() {
 		f.Ratio, f.RatioNginx, f.TimesNginx = h.RPS/d.RPS, n.RPS/d.RPS, h.CPU/n.CPU
 		f.AddedP50, f.AddedP99 = h.P50-d.P50, h.P99-d.P99
 	}
-	if b := f.Paths["before"]; b.CPU > 0 {
-		f.TimesBefore, f.AddedAllocs = h.CPU/b.CPU, h.Allocs-b.Allocs
+	if b := f.BesideBefore; b != nil {
+		f.TimesBefore, f.AddedAllocs = b.CPU.Value, b.Other.Allocs-b.Base.Allocs
 	}
 }
 
@@ -116,8 +118,8 @@ func (f *figures) printHop(w io.Writer) {
 	}
 	fmt.Fprintf(w, "ratio to direct %.2f (nginx %.2f); CPU per request %.2f x nginx's; added p50 %.0f us, p99 %.0f us; %.1f allocations per request; %d spans exported\n",
 		f.Ratio, f.RatioNginx, f.TimesNginx, f.AddedP50, f.AddedP99, f.Allocs, f.Spans)
-	if f.TimesBefore > 0 {
-		fmt.Fprintf(w, "CPU per request %.3f x that of the binary before, %+.2f allocations\n", f.TimesBefore, f.AddedAllocs)
+	if f.BesideBefore != nil {
+		fmt.Fprintf(w, "beside the binary before: %s\n", f.BesideBefore)
 	}
 }
 

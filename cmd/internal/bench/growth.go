@@ -3,222 +3,156 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
-	"strings"
-	"time"
-
-	"github.com/hopgate/hopgate/cmd/internal/operator"
-	adminv1 "github.com/hopgate/hopgate/proto/gen/hopgate/admin/v1"
-	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
 )
 
 const (
 	littleHost = "127.82.0.6"
 	largeHost  = "127.82.0.7"
+	someHost   = "127.82.0.8"
 )
-
-// extent is how much config a gateway has. The bench's key is granted one access group, in which are the first so many servers.
-type extent struct{ servers, inGroup, toolsets, keys int }
 
 var (
-	little = extent{servers: 1, inGroup: 1, toolsets: 1, keys: 1}
-	large  = extent{servers: 2000, inGroup: 20, toolsets: 500, keys: 100000}
+	little = extent{servers: 1, inGroup: 1, tools: manyTools, toolsets: 1, keys: 1}
+	// some is what endpoints of several servers are compared with: as many members as in large, and nothing beside.
+	some  = extent{servers: 20, inGroup: 20, tools: manyTools, toolsets: 1, keys: 1}
+	large = extent{servers: 2000, inGroup: 20, tools: longTools, toolsets: 500, keys: 100000, streams: 2000}
 )
 
-// growthLength is how long a round is at most: the whole part takes less than a minute.
-const growthLength = time.Second
+// dimensions are what grows, each alone. With nothing more the two gateways are alike: by what their figures differ, no other figure means anything.
+var dimensions = []struct {
+	name string
+	extent
+}{
+	{"nothing", little},
+	{"servers", extent{servers: large.servers, inGroup: large.inGroup, tools: manyTools, toolsets: 1, keys: 1}},
+	{"tools", extent{servers: 1, inGroup: 1, tools: large.tools, toolsets: 1, keys: 1}},
+	{"toolsets", extent{servers: 1, inGroup: 1, tools: manyTools, toolsets: large.toolsets, keys: 1}},
+	{"keys", extent{servers: 1, inGroup: 1, tools: manyTools, toolsets: 1, keys: large.keys}},
+	{"streams", extent{servers: 2, inGroup: 2, tools: manyTools, toolsets: 1, keys: 1, streams: large.streams}},
+}
 
-// growth is what a call to one server costs when there is much beside it: 2,000 servers in groups, one with a list of 5,000 tools, 100,000 keys
-// and 500 toolsets, against one server and one key.
+// growth is what a call to one server costs when there is much beside it, as a multiple of what it costs when there isn't.
 type growth struct {
-	// Own is a call on the server's own path; Group, Toolset and Aggregate are the same through the paths of 20 servers, within a session of them.
-	Own       growing `json:"own_path"`
-	Group     growing `json:"group"`
-	Toolset   growing `json:"toolset"`
-	Aggregate growing `json:"aggregate"`
-	// Fill is how long it took to write the large config, and Ready how long a data plane took to serve it.
-	Fill  float64 `json:"fill_s"`
-	Ready float64 `json:"ready_s"`
+	// Alone are calls on the server's own path with more of one thing, against one of everything.
+	Alone []grown `json:"alone"`
+	// Together are calls with more of everything: on the server's own path against one of everything, and within sessions of endpoints of 20
+	// servers against those servers and nothing else.
+	Together []grown `json:"together"`
 }
 
-// growing is one path with little and with much config.
-type growing struct {
-	Little      summary `json:"little"`
-	Large       summary `json:"large"`
-	TimesCPU    float64 `json:"cpu_times"`
-	TimesP50    float64 `json:"p50_times"`
-	AddedAllocs float64 `json:"added_allocs"`
+type grown struct {
+	Name string `json:"name"`
+	paired
 }
 
-// growth measures the same calls against two more gateways, with little and with much config.
+// way is a way to a gateway's first server.
+type way struct{ name, at, tool string }
+
+var (
+	ownPath = way{"own path", "/" + growthServer(0) + "/mcp", "tool_00"}
+	several = []way{{"group", "/crowd/mcp", growthServer(0) + "-tool_00"}, {"toolset", "/toolset_000/mcp", "tool_00"},
+		{"aggregate", "/mcp", growthServer(0) + "-tool_00"}}
+)
+
+// growth measures the same calls against gateways with little and with much config, two at a time.
 func (r *rig) growth(ctx context.Context) (g growth, err error) {
-	var paths []path
-	for _, s := range []struct {
-		name, host string
-		extent
-	}{{"little", littleHost, little}, {"large", largeHost, large}} {
-		gate := &gate{name: s.name, binary: r.o.binary, host: s.host}
-		if g.Fill, g.Ready, err = r.startFilled(ctx, gate, s.extent); err != nil {
-			return g, err
-		}
-		of, err := r.growthPaths(ctx, gate)
-		if err != nil {
-			return g, err
-		}
-		paths = append(paths, of...)
-	}
-	defer func(length time.Duration) { r.o.length = length }(r.o.length)
-	r.o.length = min(r.o.length, growthLength)
-	rounds, err := r.interleave(ctx, paths)
-	if err != nil {
-		return g, err
-	}
-	for way, into := range g.ways() {
-		into.sum(rounds, way)
-	}
-	return g, nil
-}
-
-func (g *growth) ways() map[string]*growing {
-	return map[string]*growing{"own path": &g.Own, "group": &g.Group, "toolset": &g.Toolset, "aggregate": &g.Aggregate}
-}
-
-func (g *growing) sum(rounds []round, way string) {
-	g.Little, g.Large = medians("little: "+way, rounds), medians("large: "+way, rounds)
-	g.TimesCPU, g.TimesP50, g.AddedAllocs = ratio(g.Large.CPU, g.Little.CPU), ratio(g.Large.P50, g.Little.P50), g.Large.Allocs-g.Little.Allocs
-}
-
-// growthPaths are the ways to a gate's first server, after its list was fetched.
-func (r *rig) growthPaths(ctx context.Context, g *gate) (out []path, err error) {
-	base := "http://" + g.mcp()
-	if _, _, err := r.request(ctx, base+"/"+growthServer(0)+"/mcp", listBody, ""); err != nil {
-		return nil, err
-	}
-	own, whole := "/"+growthServer(0)+"/mcp", growthServer(0)+"-tool_00"
-	for _, p := range []struct{ name, at, tool string }{{"own path", own, "tool_00"}, {"group", "/crowd/mcp", whole},
-		{"toolset", "/toolset_000/mcp", "tool_00"}, {"aggregate", "/mcp", whole}} {
-		session := ""
-		if p.at != own {
-			if session, err = r.initialize(ctx, base+p.at); err != nil {
-				return nil, err
-			}
-			if _, b, err := r.request(ctx, base+p.at, listBody, session); err != nil || !bytes.Contains(b, []byte(`"`+p.tool+`"`)) {
-				return nil, fmt.Errorf("%s lists (%w) %.300s", p.at, err, b)
-			}
-		}
-		if _, b, err := r.request(ctx, base+p.at, toolCall(p.tool), session); err != nil || !bytes.Contains(b, []byte(`"text":"hello"`)) {
-			return nil, fmt.Errorf("%s answers (%w) %.300s", p.at, err, b)
-		}
-		made, err := r.post(g.name+": "+p.name, base+p.at, g, toolCall(p.tool), session)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, made)
-	}
-	return out, nil
-}
-
-// startFilled starts a gateway whose data plane finds all of the config there.
-func (r *rig) startFilled(ctx context.Context, g *gate, e extent) (fill, ready float64, err error) {
-	if err := r.startControl(ctx, g); err != nil {
-		return 0, 0, err
-	}
-	api, err := operator.Connect(operator.Access{API: "http://" + g.admin(), Key: r.key})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer api.Close() //nolint:errcheck // only read from now on
-	began := time.Now()
-	if err := r.fill(ctx, api, e); err != nil {
-		return 0, 0, fmt.Errorf("fill: %w", err)
-	}
-	fill, began = time.Since(began).Seconds(), time.Now()
-	if err := r.startProxy(ctx, g); err != nil {
-		return 0, 0, err
-	}
-	err = poll(ctx, g.name+" config", func() error {
-		_, _, err := r.request(ctx, "http://"+g.mcp()+"/"+growthServer(0)+"/mcp", toolCall("tool_00"), "")
-		return err
-	})
-	return fill, time.Since(began).Seconds(), err
-}
-
-// perChange is how many objects an embedded store takes at once.
-const perChange = 1000
-
-// fill writes a config in as many changes as it needs.
-func (r *rig) fill(ctx context.Context, api adminv1.AdminServiceClient, e extent) error {
-	var batch []*adminv1.Object
-	flush := func() error {
-		_, err := api.CreateChange(ctx, &adminv1.CreateChangeRequest{Objects: batch})
-		batch = nil
-		return err
-	}
-	for i := range e.servers + e.toolsets + e.keys {
-		switch {
-		case i < e.servers:
-			batch = append(batch, growthObject(i, e))
-		case i < e.servers+e.toolsets:
-			batch = append(batch, growthToolset(i-e.servers, e))
-		default:
-			batch = append(batch, r.growthKey(i-e.servers-e.toolsets, e))
-		}
-		if len(batch) == perChange {
-			if err := flush(); err != nil {
+	err = r.with(ctx, "little", littleHost, little, func(one *gate) error {
+		for _, d := range dimensions {
+			if err := r.with(ctx, d.name, largeHost, d.extent, func(much *gate) error {
+				return r.compare(ctx, &g.Alone, d.name, d.slices(), ownPath, one, much)
+			}); err != nil {
 				return err
 			}
 		}
-	}
-	return flush()
+		return r.with(ctx, "large", largeHost, large, func(much *gate) error {
+			if err := r.compare(ctx, &g.Together, ownPath.name, large.slices(), ownPath, one, much); err != nil {
+				return err
+			}
+			return r.with(ctx, "some", someHost, some, func(few *gate) error {
+				for _, w := range several {
+					if err := r.compare(ctx, &g.Together, w.name, 1, w, few, much); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	})
+	return g, err
 }
 
-func growthServer(i int) string { return fmt.Sprintf("server_%04d", i) }
-
-func growthObject(i int, e extent) *adminv1.Object {
-	path, groups := growthServer(i), []string{fmt.Sprintf("group_%02d", i%100)}
-	if i < e.inGroup {
-		groups = append(groups, "crowd")
+// with does something while a gateway of that extent serves and its streams are open.
+func (r *rig) with(ctx context.Context, name, host string, e extent, do func(*gate) error) error {
+	g := &gate{name: name, binary: r.o.binary, host: host}
+	if err := r.startFilled(ctx, g, e); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	if i == 0 && e.servers > 1 {
-		path = longPath
+	defer r.end(g)
+	open, err := r.openStreams(ctx, g, e.streams)
+	if err != nil {
+		return err
 	}
-	at := []*configv1.Endpoint{{Url: "http://" + upstreamAddr + "/many/" + path}}
-	spec := &configv1.ServerSpec{Endpoints: at, AccessGroups: groups, ListTtl: "10m"}
-	return &adminv1.Object{Object: &adminv1.Object_Server{Server: &configv1.Server{Name: growthServer(i), Spec: spec}}}
+	defer open.close()
+	if err := do(g); err != nil {
+		return err
+	}
+	return open.check()
 }
 
-func growthToolset(i int, e extent) *adminv1.Object {
-	spec := &configv1.ToolsetSpec{}
-	for j := range 20 {
-		spec.Tools = append(spec.Tools, &configv1.ToolsetTool{Server: growthServer((i + j) % e.servers), Tool: fmt.Sprintf("tool_%02d", j)})
+// slices is by how much more slices a gateway has to be measured in than -pairs says: one collection of the heap of very many keys costs as much as
+// ten slices, so that one more or less of them would decide the outcome.
+func (e extent) slices() int {
+	if e.keys > 10000 {
+		return 3
 	}
-	return &adminv1.Object{Object: &adminv1.Object_Toolset{Toolset: &configv1.Toolset{Name: fmt.Sprintf("toolset_%03d", i), Spec: spec}}}
+	return 1
 }
 
-// growthKey is the bench's own key for 0; the others have grants of all kinds.
-func (r *rig) growthKey(i int, e extent) *adminv1.Object {
-	spec := &configv1.ApiKeySpec{Sha256: sha256Hex(r.key), Groups: []string{"crowd"}}
-	if i > 0 {
-		sum := sha256.Sum256(fmt.Appendf(nil, "growth %d", i))
-		spec = &configv1.ApiKeySpec{Sha256: hex.EncodeToString(sum[:]), Servers: []string{growthServer(i % e.servers)},
-			Groups: []string{fmt.Sprintf("group_%02d", i%100)}, Toolsets: []string{fmt.Sprintf("toolset_%03d", i%e.toolsets)}}
+// compare makes the same calls to two gateways, in times as many slices as -pairs says.
+func (r *rig) compare(ctx context.Context, into *[]grown, name string, times int, w way, base, other *gate) error {
+	var sides [2]side
+	for i, g := range []*gate{base, other} {
+		var err error
+		if sides[i], err = r.arrive(ctx, g, w); err != nil {
+			return err
+		}
 	}
-	return &adminv1.Object{Object: &adminv1.Object_Apikey{Apikey: &configv1.ApiKey{Name: fmt.Sprintf("key_%06d", i), Spec: spec}}}
+	p, err := r.pairUp(ctx, name, times*r.o.pairs, sides[0], sides[1])
+	*into = append(*into, grown{Name: name, paired: p})
+	return err
+}
+
+// arrive has the lists on the way to a gate's first server fetched and makes one call, within a session where there are several servers.
+func (r *rig) arrive(ctx context.Context, g *gate, w way) (s side, err error) {
+	s = side{gate: g, at: w.at, body: toolCall(w.tool)}
+	url := "http://" + g.mcp() + w.at
+	if w != ownPath {
+		if s.session, err = r.initialize(ctx, url); err != nil {
+			return s, err
+		}
+	}
+	if _, b, err := r.request(ctx, url, listBody, s.session); err != nil || !bytes.Contains(b, []byte(`"`+w.tool+`"`)) {
+		return s, fmt.Errorf("%s lists (%w) %.300s", url, err, b)
+	}
+	if _, b, err := r.request(ctx, url, s.body, s.session); err != nil || !bytes.Contains(b, hello) {
+		return s, fmt.Errorf("%s answers (%w) %.300s", url, err, b)
+	}
+	return s, nil
 }
 
 func (g *growth) print(w io.Writer) {
-	if g.Own.Large.Path == "" {
+	if len(g.Alone) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "calls with %d servers, %d tools in the server's list, %d keys and %d toolsets, beside one server and one key "+
-		"(config written in %.1f s, served after %.1f s)\n",
-		large.servers, longTools, large.keys, large.toolsets, g.Fill, g.Ready)
-	for _, v := range []*growing{&g.Own, &g.Group, &g.Toolset, &g.Aggregate} {
-		_, way, _ := strings.Cut(v.Large.Path, ": ")
-		fmt.Fprintf(w, "  %-10s CPU %.3f x, p50 %.3f x, %+.2f allocations; %.1f and %.1f us, spread %.0f and %.0f %% in %d and %d rounds\n",
-			way, v.TimesCPU, v.TimesP50, v.AddedAllocs, v.Large.CPU, v.Little.CPU, v.Large.SpreadCPU*100, v.Little.SpreadCPU*100, v.Large.Rounds, v.Little.Rounds)
+	fmt.Fprintf(w, "a call on the server's own path beside more of one thing, and beside one of everything (%d servers, %d tools in the server's list, "+
+		"%d toolsets, %d keys, %d open streams)\n", large.servers, large.tools, large.toolsets, large.keys, large.streams)
+	for _, one := range g.Alone {
+		fmt.Fprintf(w, "  %-13s %s\n", one.Name, one.paired)
+	}
+	fmt.Fprintf(w, "with more of everything: on the own path, and through endpoints of %d servers beside those with nothing else\n", large.inGroup)
+	for _, one := range g.Together {
+		fmt.Fprintf(w, "  %-13s %s\n", one.Name, one.paired)
 	}
 }

@@ -83,6 +83,16 @@ func (r *rig) load(ctx context.Context) (*figures, error) {
 	if f.Rounds, err = r.interleave(ctx, paths); err != nil {
 		return nil, err
 	}
+	if r.o.before != "" {
+		at := side{gate: &r.before, at: "/fast/mcp", body: callBody}
+		now := at
+		now.gate = &r.gate
+		beside, err := r.pairUp(ctx, "before", r.o.pairs, at, now)
+		if err != nil {
+			return nil, err
+		}
+		f.BesideBefore = &beside
+	}
 	f.Spans = r.spans.spans.Load()
 	f.summarise()
 	return f, nil

@@ -1,9 +1,11 @@
 // Command bench measures what one hop of Hopgate costs: interleaved rounds of the same load directly against a fast upstream, through nginx
 // and through a hopgate proxy with key check, policy, metrics, access record and sampled traces on; then what endpoints of several servers add
-// to that, also while some of the servers fail, and whether a call to one server costs more the more servers, tools, keys and toolsets there are.
+// to that, also while some of the servers fail, and whether a call to one server costs more the more servers, tools, toolsets, keys and open
+// streams there are.
 //
 // It promises figures of the real binary steered by a real control plane, and says which rounds don't count because something else used the
-// machine. It needs wrk and nginx (Debian). Run it with `make bench`.
+// machine. Where two data planes are compared (growth, -before), both have the load at the same time, and the ratio of their CPU time is told with
+// its 95 % interval: others on the machine make that wider, not wrong. It needs wrk and nginx (Debian). Run it with `make bench`.
 package main
 
 import (
@@ -24,11 +26,14 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.binary, "hopgate", "bin/hopgate", "binary under test")
-	flag.StringVar(&o.before, "before", "", "another binary to compare with, in the same rounds")
-	flag.StringVar(&o.only, "only", "", "measure just one part: hop, many, growth")
+	flag.StringVar(&o.before, "before", "", "another binary to compare with: in the same rounds, and both under load at the same time")
+	flag.StringVar(&o.only, "only", "", "measure just one part: hop, many, growth (four minutes)")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds per path")
 	flag.DurationVar(&o.length, "length", 5*time.Second, "length of one round")
-	flag.IntVar(&o.connections, "connections", 32, "connections of wrk")
+	flag.IntVar(&o.pairs, "pairs", 300,
+		"slices per comparison of two hops under load at the same time (growth, -before); four times as many halve the interval")
+	flag.DurationVar(&o.slice, "slice", 25*time.Millisecond, "length of one such slice; a collection in most of them would spoil the median")
+	flag.IntVar(&o.connections, "connections", 32, "connections of wrk; in comparisons of two hops each has half")
 	flag.Float64Var(&o.noise, "noise", 0.10, "share of the machine that others may use before a round doesn't count")
 	flag.StringVar(&o.out, "out", "", "write the figures as JSON to this file (cmd/internal/bench/baseline.json keeps the agreed ones)")
 	flag.BoolVar(&o.profile, "profile", false, "write proxy.pprof: a CPU profile of the proxy during one extra round")
@@ -46,6 +51,8 @@ type options struct {
 	only        string
 	rounds      int
 	length      time.Duration
+	pairs       int
+	slice       time.Duration
 	connections int
 	noise       float64
 	out         string

@@ -22,6 +22,8 @@ var toolList, longList = tools(manyTools), tools(longTools)
 const (
 	longTools = 5000
 	longPath  = "long"
+	// quietPath is that of one with sessions and event streams, on which it says nothing.
+	quietPath = "quiet"
 )
 
 func tools(n int) []byte {
@@ -43,6 +45,12 @@ func server(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body) //nolint:errcheck // a short body gets a null id
 	h := w.Header()
 	switch {
+	case r.Method == http.MethodGet && r.URL.Path == "/many/"+quietPath:
+		h["Content-Type"] = []string{"text/event-stream"}
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's writers all flush
+		<-r.Context().Done()
+		return
 	case r.Method != http.MethodPost:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
@@ -54,7 +62,7 @@ func server(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case bytes.Contains(body, []byte(`"initialize"`)):
 		rest = []byte(`"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"many","version":"1"}}}`)
-		if strings.HasPrefix(r.URL.Path, "/many/keeper") {
+		if strings.HasPrefix(r.URL.Path, "/many/keeper") || r.URL.Path == "/many/"+quietPath {
 			h["Mcp-Session-Id"] = []string{"0123456789abcdef0123456789abcdef"}
 		}
 	case bytes.Contains(body, []byte(`"tools/list"`)):

@@ -3,13 +3,34 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// proc is a process that runs while figures are taken.
+type proc struct {
+	name string
+	cmd  *exec.Cmd
+}
+
+// end ends a process and waits for that.
+func (p *proc) end() {
+	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	var exit *exec.ExitError
+	if err := p.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		fmt.Fprintln(os.Stderr, "bench:", p.name, err)
+	}
+}
 
 // hertz is the kernel's USER_HZ, in which /proc counts CPU time on Linux.
 const hertz = 100
@@ -74,26 +95,45 @@ func children(pid int) []int {
 
 // allocs reads a proxy's count of heap allocations from its own metrics; 0 without a proxy.
 func allocs(ctx context.Context, g *gate) float64 {
+	n, _ := counts(ctx, g)
+	return n
+}
+
+// counts reads how many heap allocations and collections a proxy has made from its own metrics; 0 without a proxy.
+func counts(ctx context.Context, g *gate) (allocs, collections float64) {
 	if g == nil {
-		return 0
+		return 0, 0
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.metrics()+"/metrics", nil)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	for s := bufio.NewScanner(res.Body); s.Scan(); {
 		if v, ok := strings.CutPrefix(s.Text(), "go_memstats_mallocs_total "); ok {
-			return number(v)
+			allocs = number(v)
+		}
+		if v, ok := strings.CutPrefix(s.Text(), "go_gc_duration_seconds_count "); ok {
+			collections = number(v)
 		}
 	}
-	return 0
+	return allocs, collections
 }
 
 func machine() string {
 	return fmt.Sprintf("%s/%s, %d cores, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+}
+
+// cpuTime is the CPU time of a process so far, all its threads with what they have used since they were last put on a core: its CPU clock
+// (clock_getcpuclockid(3)), in nanoseconds where /proc counts hundredths of a second. 0 once the process has ended.
+func cpuTime(pid int) time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil { //nolint:gosec // a pid has 22 bits
+		return 0
+	}
+	return time.Duration(t.Nano())
 }

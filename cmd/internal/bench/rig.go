@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -37,6 +36,7 @@ type rig struct {
 type gate struct {
 	name, binary string
 	host         string // a loopback address of its own
+	control      *proc
 	proxy        *proc
 }
 
@@ -53,11 +53,6 @@ const (
 	gateHost     = "127.82.0.3"
 	beforeHost   = "127.82.0.5"
 )
-
-type proc struct {
-	name string
-	cmd  *exec.Cmd
-}
 
 func newRig(ctx context.Context, o *options, dir string) (*rig, error) {
 	for _, tool := range []string{"wrk", "nginx"} {
@@ -183,9 +178,10 @@ func (r *rig) env() []string {
 	return []string{"HOPGATE_MASTER_KEY=" + r.key, "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + r.spans.addr, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
 }
 
-func (r *rig) startControl(ctx context.Context, g *gate) error {
-	if _, err := r.launch(ctx, g.name+"-control", r.env(), g.binary, "control", "--data-dir", filepath.Join(r.dir, g.name+"-control"), "--admin", g.admin(),
-		"--sync", g.sync(), "--log-format", "json"); err != nil {
+func (r *rig) startControl(ctx context.Context, g *gate) (err error) {
+	g.control, err = r.launch(ctx, g.name+"-control", r.env(), g.binary, "control", "--data-dir", filepath.Join(r.dir, g.name+"-control"), "--admin", g.admin(),
+		"--sync", g.sync(), "--log-format", "json")
+	if err != nil {
 		return err
 	}
 	return r.waitReady(ctx, g.name+" control", "http://"+g.admin()+"/readyz")
@@ -280,15 +276,20 @@ func poll(ctx context.Context, what string, try func() error) error {
 	}
 }
 
+// end ends the processes of one gate, which isn't used any more.
+func (r *rig) end(g *gate) {
+	mine := func(p *proc) bool { return p == g.control || p == g.proxy }
+	for i := len(r.procs) - 1; i >= 0; i-- {
+		if mine(r.procs[i]) {
+			r.procs[i].end()
+		}
+	}
+	r.procs = slices.DeleteFunc(r.procs, mine)
+}
+
 func (r *rig) stop() {
 	for i := len(r.procs) - 1; i >= 0; i-- {
-		r.procs[i].cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
-	}
-	for _, p := range r.procs {
-		var exit *exec.ExitError
-		if err := p.cmd.Wait(); err != nil && !errors.As(err, &exit) {
-			fmt.Fprintln(os.Stderr, "bench:", p.name, err)
-		}
+		r.procs[i].end()
 	}
 	if r.spans != nil {
 		r.spans.stop()
