@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,12 +11,11 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/reply"
 )
 
-var errNotObject = errors.New("not one JSON object")
-
 // plain turns faults, which are JSON-RPC errors, into the form that this face has. Everything else passes.
 type plain struct {
 	reply.Sink
-	word string // for detail.error; empty: found in the fault
+	word string      // for detail.error; empty: found in the fault
+	of   http.Header // of the MCP answer this one is made of, for its diagnostics; nil: none
 
 	status int    // of an answer that is held back; 0: none is
 	body   []byte // of it
@@ -25,10 +23,22 @@ type plain struct {
 
 func (p *plain) WriteHeader(status int) {
 	if status < http.StatusBadRequest {
+		p.diagnose()
 		p.Sink.WriteHeader(status)
 		return
 	}
 	p.status = status
+}
+
+// diagnose puts what the MCP request was found to do in the place of what this one did, which is next to nothing. It is there for callers only
+// who asked for it and may see it.
+func (p *plain) diagnose() {
+	h := p.Header()
+	for name, values := range p.of {
+		if strings.HasPrefix(name, "X-Mcp-Debug-") || name == "Server-Timing" {
+			h[name] = values
+		}
+	}
 }
 
 func (p *plain) Write(b []byte) (int, error) {
@@ -64,6 +74,7 @@ func (p *plain) finish() {
 	}
 	out = append(out, "}}"...)
 	h["Content-Type"], h["Content-Length"] = reply.JSON(), []string{strconv.Itoa(len(out))}
+	p.diagnose()
 	p.Sink.WriteHeader(p.status)
 	p.Sink.Write(out) //nolint:errcheck // the caller is gone or not; there is nobody else to tell
 }

@@ -2,24 +2,22 @@
 // LiteLLM has.
 //
 // It promises that each is an MCP request to the endpoint of the server or the aggregate, made without a session and served by the same stages,
-// and that tools and results are told byte for byte. Errors have an HTTP status, {"detail": {"error": word, "message": sentence}} and the same
-// headers as on MCP's paths.
+// that tools and results are told byte for byte, that a tool listed is called by the name and the server_id it was listed with, and that what is
+// missing from a list is told (error: "partial_failure", outcomes per server). Errors have an HTTP status, {"detail": {"error": word, "message":
+// sentence}} and the same headers as on MCP's paths. It refuses bodies that could be read in two ways.
 package rest
 
 import (
 	"bytes"
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/hopgate/hopgate/dataplane/request"
-	"github.com/hopgate/hopgate/dataplane/request/endpoint"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/reply"
-	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -36,10 +34,12 @@ type visit struct {
 	in      *request.Inbound
 	out     *plain
 	left    atomic.Int64 // bytes that answers may still take
-	byUID   bool         // the server was found by its uid: its name isn't for each caller to know
+	vague   bool         // why a server can't be reached isn't for each caller to know, nor its name
+	narrow  bool         // x-mcp-servers says something
 }
 
-// List serves GET /mcp-rest/tools/list: of one server (server_id: its name or uid), of some (mcp_server_name, repeated), or of all.
+// List serves GET /mcp-rest/tools/list: of a server, toolset or group (server_id: its name, or a server's uid), of some (mcp_server_name, repeated),
+// or of all.
 func (f *Face) List(in *request.Inbound, sink reply.Sink) { f.serve(in, sink, (*visit).list) }
 
 // Call serves POST /mcp-rest/tools/call: {"server_id", "name", "arguments"}.
@@ -82,32 +82,8 @@ func (v *visit) pass(r *refusal) {
 	v.Answer(r.status, reply.JSON(), r.body)
 }
 
-// path is the MCP endpoint of a server by its name or uid; "" when there can't be one.
-func (v *visit) path(id string) string {
-	if _, ok := v.Table().Server(id); !ok && isUID(id) {
-		v.byUID, id = true, nameOf(v.Table(), id)
-	}
-	if path := "/" + id + "/mcp"; endpoint.Parse(path).Kind == endpoint.Server {
-		return path
-	}
-	return ""
-}
-
-// isUID reports whether an id may be a uid. What is neither a name nor a uid may be another name of a server.
-func isUID(id string) bool { return strings.Count(id, "-") >= 4 }
-
-// nameOf finds a server by its uid.
-func nameOf(t *table.Table, id string) string {
-	for s := range t.Servers() {
-		if s.UID == id {
-			return s.Name
-		}
-	}
-	return id
-}
-
-// ask makes one MCP request and gives its answer to use. An answer that is none is a refusal.
-func (v *visit) ask(path string, body []byte, use func(answer []byte) error) error {
+// ask makes one MCP request and gives its answer to use. An answer that is none is a refusal. server is whom the request is for, if it is for one.
+func (v *visit) ask(path, server string, body []byte, use func(answer []byte) error) error {
 	in := *v.in
 	in.Method, in.Path, in.Query, in.Body, in.Length = http.MethodPost, path, "", bytes.NewReader(body), int64(len(body))
 	in.Context, in.Header = v.Context(), v.in.Header.Clone()
@@ -121,42 +97,57 @@ func (v *visit) ask(path string, body []byte, use func(answer []byte) error) err
 	defer c.Release()
 	v.handler.Serve(&in, c)
 	answer := c.Answer([]byte("1"))
+	if v.out.of == nil {
+		v.out.of = c.Header()
+	}
 	if c.Status() == http.StatusOK && !message.IsError(answer) {
 		return use(answer)
 	}
+	v.out.of = c.Header()
 	r := &refusal{status: c.Status(), header: c.Header(), body: bytes.Clone(answer)}
-	if v.byUID && r.status == http.StatusNotFound && strings.Contains(strings.Join(r.header["X-Hopgate-Error"], ""), "phase=route") {
+	if v.vague && r.status == http.StatusNotFound && strings.Contains(strings.Join(r.header["X-Hopgate-Error"], ""), "phase=route") {
+		v.out.of = nil
 		return v.unknown()
 	}
 	if r.status < http.StatusBadRequest { // the server's own word
-		r.status, r.word = http.StatusBadGateway, "upstream_error"
-		if code := parse(answer).code; code == "-32602" || code == "-32601" {
-			r.status, r.word = http.StatusBadRequest, "invalid_request"
-		}
+		r.own(server, parse(answer).code)
 	}
 	return r
 }
 
-func (v *visit) refuse(word string, f *fault.Error) error {
-	v.out.word = word
+// own makes the refusal that of a server which answered with a JSON-RPC error.
+func (r *refusal) own(server, code string) {
+	r.status, r.word = http.StatusBadGateway, "upstream_error"
+	f := fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Refused, Remote: true, Server: server}
+	switch code {
+	case "-32601":
+		f.Kind = fault.Unsupported
+		fallthrough
+	case "-32602":
+		r.status, r.word = http.StatusBadRequest, wordInvalid
+	}
+	if len(r.header["X-Hopgate-Error"]) == 0 { // else the gateway said it
+		r.header["X-Hopgate-Error"] = []string{f.Header()}
+	}
+}
+
+// wordInvalid is detail.error for a request that can't be done as it is.
+const wordInvalid = "invalid_request"
+
+// refuse is the answer to a request that can't be read.
+func (v *visit) refuse(f *fault.Error) error {
+	if v.out.word = wordInvalid; errors.Is(f.Err, errMissing) {
+		v.out.word = "missing_parameter"
+	}
 	return f
 }
 
-func (v *visit) missing(field, where string) error {
-	return v.refuse("missing_parameter", &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.Malformed, Status: http.StatusBadRequest,
-		Message: field + " is required in " + where})
-}
-
 func (v *visit) unknown() error {
-	return &fault.Error{Hop: fault.Client, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
+	f := &fault.Error{Hop: fault.Client, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
 		Message: "there is no such server, or it isn't open to this caller", Hint: "server_id is a server's name or uid; /mcp-rest/tools/list tells them"}
-}
-
-// asked reads the query; values that can't be read are none.
-func asked(query string) (one string, some []string) {
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return "", nil
+	if v.narrow {
+		f.Message = "there is no such server, or it isn't open to this caller, or x-mcp-servers leaves it out"
+		f.Hint = "name the server in x-mcp-servers, or leave the header out"
 	}
-	return values.Get("server_id"), values["mcp_server_name"]
+	return f
 }

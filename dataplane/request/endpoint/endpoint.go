@@ -1,11 +1,12 @@
 // Package endpoint turns a request path into a typed value: which door of the gateway was knocked at.
 //
 // It promises that two spellings of one door have one canonical name (for sealing, limits and records) and never looks at headers, the
-// Host included, or config. It refuses to decode percent escapes: no name of ours has any.
+// Host included, or config. Of percent escapes it decodes that of the comma, and only between names, since HTTP libraries escape it; it refuses
+// all others: no name of ours has any.
 package endpoint
 
 import (
-	"slices"
+	"cmp"
 	"strings"
 )
 
@@ -46,6 +47,8 @@ type Endpoint struct {
 	// nothing for the aggregate. For the documents of OAuth it is the route they are about, as spelled there: a path like /everything/mcp, or
 	// nothing for the document at the root.
 	Name string
+	// Spelled is Name as the path has it, where that has %2C for a comma; else empty.
+	Spelled string
 	// Swapped says that it was spelled /mcp/{name} instead of /{name}/mcp.
 	Swapped bool
 }
@@ -91,10 +94,12 @@ func old(path string) (e Endpoint) {
 	switch {
 	case name == "/mcp":
 		return e
-	case len(name) < 2 || name[0] != '/' || !listed(name[1:]):
+	case len(name) < 2 || name[0] != '/':
 		return Endpoint{}
 	}
-	e.Name = name[1:]
+	if e.Name, e.Spelled = commas(name[1:]); !listed(e.Name) {
+		return Endpoint{}
+	}
 	return e
 }
 
@@ -108,8 +113,9 @@ func toolset(path string) (name string, ok bool) {
 }
 
 func named(name string, swapped bool) Endpoint {
+	name, spelled := commas(name)
 	if strings.IndexByte(name, ',') >= 0 {
-		return Endpoint{Kind: List, Name: name, Swapped: swapped}
+		return Endpoint{Kind: List, Name: name, Spelled: spelled, Swapped: swapped}
 	}
 	if !validName(name) {
 		return Endpoint{}
@@ -149,44 +155,8 @@ func wellFormed(route string) bool {
 		return true
 	}
 	name, _, ok := cut(route)
+	name, _ = commas(name)
 	return ok && listed(name)
-}
-
-// listed reports whether name is one that a path may have, or several with commas between them.
-func listed(name string) bool {
-	for one := range strings.SplitSeq(name, ",") {
-		if one == "" || !validName(one) {
-			return false
-		}
-	}
-	return true
-}
-
-// cut finds the name in /{name}/mcp and /mcp/{name}.
-func cut(path string) (name string, swapped, ok bool) {
-	if name, ok := strings.CutPrefix(path, "/mcp/"); ok && strings.IndexByte(name, '/') < 0 {
-		return name, true, name != ""
-	}
-	if name, ok := strings.CutSuffix(path, "/mcp"); ok && len(name) > 1 && strings.LastIndexByte(name, '/') == 0 {
-		return name[1:], false, true
-	}
-	return "", false, false
-}
-
-// validName is the alphabet of paths: what a name can be, and the hyphen of old spellings, so that those get "unknown" rather than "no such
-// path".
-func validName(s string) bool {
-	if len(s) > 64 || strings.HasPrefix(s, ".") {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // Canonical is the one spelling of the endpoint that sessions are bound to: "mcp" for the aggregate, "toolset/" and the name for a toolset's
@@ -209,16 +179,6 @@ func (e Endpoint) Canonical() string {
 	return "server/" + e.Name
 }
 
-// sorted is the one spelling of a list of names.
-func sorted(list string) string {
-	all := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
-	slices.Sort(all)
-	if all = slices.Compact(all); len(all) < 2 {
-		return strings.Join(all, "") + ","
-	}
-	return strings.Join(all, ",")
-}
-
 // Behind is the MCP endpoint behind one of the doors of MCP 2024-11-05, and every other door itself.
 func (e Endpoint) Behind() Endpoint {
 	switch {
@@ -227,7 +187,7 @@ func (e Endpoint) Behind() Endpoint {
 	case e.Name == "":
 		return Endpoint{Kind: Aggregate}
 	}
-	return named(e.Name, false)
+	return named(cmp.Or(e.Spelled, e.Name), false)
 }
 
 // Route is the path of the MCP route that the endpoint is, or that the document is about: /everything/mcp, as it was spelled but for a slash
@@ -239,16 +199,16 @@ func (e Endpoint) Route() string {
 		return "/mcp"
 	case Server, List:
 		if e.Swapped {
-			return "/mcp/" + e.Name
+			return "/mcp/" + cmp.Or(e.Spelled, e.Name)
 		}
-		return "/" + e.Name + "/mcp"
+		return "/" + cmp.Or(e.Spelled, e.Name) + "/mcp"
 	case Toolset:
 		return "/toolset/" + e.Name + "/mcp"
 	case SSE, Message:
 		if e.Name == "" {
 			return "/mcp/sse"
 		}
-		return "/" + e.Name + "/sse"
+		return "/" + cmp.Or(e.Spelled, e.Name) + "/sse"
 	case ProtectedResource, AuthServer, OpenID:
 		return e.Name
 	}

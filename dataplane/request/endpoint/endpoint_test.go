@@ -24,6 +24,10 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/" + long + "/mcp", endpoint.Endpoint{Kind: endpoint.Server, Name: long}},
 		{"/a,b/mcp", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b"}},
 		{"/mcp/a,b", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b", Swapped: true}},
+		{"/a%2Cb/mcp", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b", Spelled: "a%2Cb"}},
+		{"/a%2cb,c/mcp/", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b,c", Spelled: "a%2cb,c"}},
+		{"/mcp/a%2Cb", endpoint.Endpoint{Kind: endpoint.List, Name: "a,b", Spelled: "a%2Cb", Swapped: true}},
+		{"/a%2C/mcp", endpoint.Endpoint{Kind: endpoint.List, Name: "a,", Spelled: "a%2C"}},
 		{"/healthz", endpoint.Endpoint{Kind: endpoint.Live}},
 		{"/readyz", endpoint.Endpoint{Kind: endpoint.Ready}},
 		{"/readyz/", endpoint.Endpoint{Kind: endpoint.Ready}},
@@ -41,6 +45,10 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/mcp/a/b", endpoint.Endpoint{}},
 		{"/../mcp", endpoint.Endpoint{}},
 		{"/%65verything/mcp", endpoint.Endpoint{}},
+		{"/a%252Cb/mcp", endpoint.Endpoint{}},
+		{"/a%2Db/mcp", endpoint.Endpoint{}},
+		{"/a%2/mcp", endpoint.Endpoint{}},
+		{"/mcp%2Ca", endpoint.Endpoint{}},
 		{"/every thing/mcp", endpoint.Endpoint{}},
 		{"/caf\u00e9/mcp", endpoint.Endpoint{}},
 		{"/" + long + "a/mcp", endpoint.Endpoint{}},
@@ -51,6 +59,9 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/.well-known/oauth-protected-resource/everything/mcp/", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/everything/mcp"}},
 		{"/.well-known/oauth-protected-resource/mcp/everything", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/mcp/everything"}},
 		{"/.well-known/oauth-protected-resource/a,b/mcp", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/a,b/mcp"}},
+		{"/.well-known/oauth-protected-resource/a%2Cb/mcp", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/a%2Cb/mcp"}},
+		{"/.well-known/oauth-protected-resource/a%2Cb/sse", endpoint.Endpoint{Kind: endpoint.ProtectedResource, Name: "/a%2Cb/sse"}},
+		{"/.well-known/oauth-protected-resource/a%2C%2Cb/mcp", endpoint.Endpoint{}},
 		{"/.well-known/oauth-authorization-server", endpoint.Endpoint{Kind: endpoint.AuthServer}},
 		{"/.well-known/oauth-authorization-server/everything/mcp", endpoint.Endpoint{Kind: endpoint.AuthServer, Name: "/everything/mcp"}},
 		{"/.well-known/openid-configuration", endpoint.Endpoint{Kind: endpoint.OpenID}},
@@ -90,6 +101,9 @@ func TestWhichDoorAPathIs(t *testing.T) {
 		{"/a/sse", endpoint.Endpoint{Kind: endpoint.SSE, Name: "a"}},
 		{"/a,b/sse", endpoint.Endpoint{Kind: endpoint.SSE, Name: "a,b"}},
 		{"/a/message", endpoint.Endpoint{Kind: endpoint.Message, Name: "a"}},
+		{"/a%2Cb/message", endpoint.Endpoint{Kind: endpoint.Message, Name: "a,b", Spelled: "a%2Cb"}},
+		{"/a%2C/sse", endpoint.Endpoint{}},
+		{"/toolset/a%2Cb/mcp", endpoint.Endpoint{}},
 		{"/sse", endpoint.Endpoint{}},
 		{"/message", endpoint.Endpoint{}},
 		{"//sse", endpoint.Endpoint{}},
@@ -119,6 +133,7 @@ func TestSessionsAreBoundToTheEndpointBehindADoor(t *testing.T) {
 	for path, want := range map[string]string{
 		"/mcp": "mcp", "/mcp/sse": "mcp", "/mcp/message": "mcp", "/a/mcp": "server/a", "/mcp/a": "server/a", "/a/sse": "server/a", "/a/message": "server/a",
 		"/toolset/a/mcp": "toolset/a", "/b,a/mcp": "server/a,b", "/mcp/a,b,a": "server/a,b", "/b,a,b/sse": "server/a,b", "/a,a/mcp": "server/a,", "/a,,b/mcp": "server/a,b",
+		"/b%2Ca/mcp": "server/a,b", "/mcp/a%2cb,a": "server/a,b", "/b%2Ca/sse": "server/a,b", "/a%2C/mcp": "server/a,",
 	} {
 		e := endpoint.Parse(path)
 		if got := e.Canonical(); got != want || e.Behind().Canonical() != want {
@@ -132,6 +147,7 @@ func TestTheRouteIsAsItWasSpelled(t *testing.T) {
 		"/mcp": "/mcp", "/mcp/": "/mcp", "/a/mcp": "/a/mcp", "/a/mcp/": "/a/mcp", "/mcp/a": "/mcp/a", "/mcp/a,b": "/mcp/a,b", "/a,b/mcp": "/a,b/mcp",
 		"/.well-known/oauth-protected-resource/mcp/a": "/mcp/a", "/.well-known/oauth-authorization-server": "", "/.well-known/jwks.json": "",
 		"/a/sse": "/a/sse", "/a/message/": "/a/sse", "/mcp/message": "/mcp/sse", "/toolset/a/mcp/": "/toolset/a/mcp", "/mcp-rest/tools/list": "",
+		"/a%2Cb/mcp": "/a%2Cb/mcp", "/mcp/a%2cb/": "/mcp/a%2cb", "/a%2Cb/message": "/a%2Cb/sse", "/.well-known/oauth-protected-resource/a%2Cb/mcp": "/a%2Cb/mcp",
 		"/readyz": "", "/nothing": "", "/v1/mcp/network/client-ip": "",
 	} {
 		if got := endpoint.Parse(path).Route(); got != want {
@@ -151,9 +167,11 @@ func TestOnlyDocumentsArePublic(t *testing.T) {
 	}
 }
 
-// FuzzParse: nothing makes Parse panic, and the document about a route is found from the route of every door.
+// FuzzParse: nothing makes Parse panic, a door is the same however its commas are written, and the document about a route is found from the
+// route of every door.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"/mcp", "/a/mcp", "/mcp/a,b", "/.well-known/jwks.json", "/.well-known/oauth-protected-resource/mcp/a", "//", "", "/a/sse", "/b,a/message", "/toolset/a/mcp"} {
+	for _, s := range []string{"/mcp", "/a/mcp", "/mcp/a,b", "/.well-known/jwks.json", "/.well-known/oauth-protected-resource/mcp/a", "//", "", "/a/sse", "/b,a/message", "/toolset/a/mcp", "/a%2Cb/mcp", "/mcp/a%2cb,a",
+		"/a%252C/mcp", "/b%2Ca/sse", "/%2,/mcp", "/.well-known/openid-configuration/a%2Cb/mcp"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -162,8 +180,15 @@ func FuzzParse(f *testing.F) {
 		if e.Canonical() != e.Behind().Canonical() {
 			t.Errorf("%q: %q, and behind it %q", path, e.Canonical(), e.Behind().Canonical())
 		}
+		escaped := endpoint.Parse(strings.ReplaceAll(path, ",", "%2C"))
+		if escaped.Kind != e.Kind || !e.Public() && (escaped.Canonical() != e.Canonical() || escaped.Name != e.Name || escaped.Swapped != e.Swapped) {
+			t.Errorf("%q: %+v, and with escaped commas %+v", path, e, escaped)
+		}
 		switch e.Kind {
 		case endpoint.Aggregate, endpoint.Server, endpoint.Toolset, endpoint.SSE, endpoint.Message:
+			if again := endpoint.Parse(route); again.Route() != route || again.Canonical() != e.Canonical() {
+				t.Errorf("%q: %+v, and from its route %+v", path, e, again)
+			}
 		default:
 			return
 		}

@@ -28,6 +28,8 @@ type Listed struct {
 	HasTTL bool
 	// Private says that the page is for this caller alone (cacheScope).
 	Private bool
+	// Nameless is how many elements were left out because nothing can be called by them.
+	Nameless int
 }
 
 // longest bounds what a server may tell of how long its lists stay true.
@@ -37,7 +39,7 @@ const longest = 24 * time.Hour
 // its place, is an empty page.
 //
 // It is as strict as FilterTools. An element that isn't an object, that has no name (uri, uriTemplate) or one that is empty, no string or no
-// valid Unicode, or that has one of its own members twice, is left out. Errors are *fault.Error of hop=upstream, phase=protocol: kind=malformed
+// valid Unicode, or that has one of its own members twice, is left out and counted. Errors are *fault.Error of hop=upstream, phase=protocol: kind=malformed
 // for what isn't a JSON-RPC response, nests deeper than MaxDepth, has a member twice at the root or in result, or has something else than a
 // list there; with Remote set for a JSON-RPC error, kind=unsupported when the method isn't known, else kind=refused.
 func Items(data []byte, member string) (Listed, error) {
@@ -119,9 +121,14 @@ func (p *page) list() {
 	switch {
 	case p.c.at('['):
 		p.c.list(func(start int) {
-			if item, ok := p.item(); ok && p.c.fail == fine {
+			item, ok := p.item()
+			switch {
+			case p.c.fail != fine:
+			case ok:
 				item.Raw = p.c.b[start:p.c.i:p.c.i]
 				p.listed.Items = append(p.listed.Items, item)
+			default:
+				p.listed.Nameless++
 			}
 		})
 	case p.c.at('n'):

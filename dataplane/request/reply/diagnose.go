@@ -22,9 +22,12 @@ func (r *Reply) diagnose(h http.Header) {
 		h["X-Mcp-Debug-Origin"] = []string{r.Origin()}
 	}
 	if r.Server == nil {
+		if r.Legs != nil {
+			r.diagnoseSeveral(h)
+		}
 		return
 	}
-	h["X-Mcp-Debug-Oauth2-Token"] = []string{r.token()}
+	h["X-Mcp-Debug-Oauth2-Token"] = []string{tokenOf(r.Token, r.Record.Fault)}
 	h["X-Mcp-Debug-Auth-Resolution"] = []string{cmp.Or(r.Resolution, "no-auth")}
 	h["X-Mcp-Debug-Server-Auth-Type"] = []string{cmp.Or(r.Server.Auth.Type, "none")}
 	if r.Server.Target != nil {
@@ -35,12 +38,12 @@ func (r *Reply) diagnose(h http.Header) {
 	}
 }
 
-// token says what credential is bound to the upstream. A gateway credential that was about to leave has been stopped.
-func (r *Reply) token() string {
-	if f := r.Record.Fault; f != nil && f.Kind == fault.CredentialLeak {
+// tokenOf says what credential is bound to the upstream. A gateway credential that was about to leave has been stopped.
+func tokenOf(token string, f *fault.Error) string {
+	if f != nil && f.Kind == fault.CredentialLeak {
 		return "SAME_AS_LITELLM_KEY - likely misconfigured"
 	}
-	return cmp.Or(r.Token, "(none)")
+	return cmp.Or(token, "(none)")
 }
 
 // route tells where the request went and in which dialect.
@@ -50,8 +53,15 @@ func (r *Reply) route() string {
 	b = append(b, r.Region...)
 	b = append(b, "; transport="...)
 	b = append(b, r.Server.Transport...)
-	b = append(b, "; era="...)
-	b = append(b, r.Record.Era...)
+	return string(r.appendDialect(b))
+}
+
+// appendDialect appends what the caller speaks, and under which config it was served.
+func (r *Reply) appendDialect(b []byte) []byte {
+	if r.Record.Era != "" {
+		b = append(b, "; era="...)
+		b = append(b, r.Record.Era...)
+	}
 	if r.Record.Revision != "" {
 		b = append(b, "; revision="...)
 		b = append(b, r.Record.Revision...)
@@ -60,6 +70,5 @@ func (r *Reply) route() string {
 		b = append(b, "; one_shot=true"...)
 	}
 	b = append(b, "; bridged=false; config_revision="...)
-	b = strconv.AppendInt(b, r.Record.ConfigRevision, 10)
-	return string(b)
+	return strconv.AppendInt(b, r.Record.ConfigRevision, 10)
 }

@@ -42,7 +42,8 @@ type Reply struct {
 	// Facts for diagnostic headers; set as they become known.
 	InboundAuth string // masked credentials the caller sent, only when diagnostics were asked for
 	Principal   *table.Principal
-	Server      *table.Server
+	Server      *table.Server // the one that is called; nil while several are
+	Legs        *Legs         // of a request to several servers, made anew for each; nil: the endpoint is one server's, or nobody asked
 	Resolution  string        // how the credential for the server was found; empty: it wants none
 	Token       string        // the credential as this caller may see it; empty: none
 	Origin      func() string // where the request came from and how we know; nil: nobody asked

@@ -2,13 +2,11 @@ package route
 
 import (
 	"iter"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/hopgate/hopgate/dataplane/request/endpoint"
 	"github.com/hopgate/hopgate/dataplane/table"
-	"github.com/hopgate/hopgate/proto/fault"
 	"github.com/hopgate/hopgate/proto/redact"
 )
 
@@ -24,7 +22,7 @@ func Several(t *table.Table, p *table.Principal, door endpoint.Endpoint, narrow 
 	case endpoint.Aggregate:
 	case endpoint.Toolset:
 		if !s.toolset(door.Name) {
-			return s, missing(t, p, door.Name, place.Internal, place.Client)
+			return s, s.notToolset(door.Name)
 		}
 	case endpoint.List:
 		if err := s.list(door.Name); err != nil {
@@ -117,11 +115,12 @@ func (s *Scope) term(name string) (t term, ok bool) {
 	return term{}, false
 }
 
-// list reads a comma list: each name must stand for something the caller may use.
+// list reads a comma list: each name must stand for a server or a group that the caller may use. Toolsets have names of their own for tools,
+// which lists, whose names are always prefixed, can't show.
 func (s *Scope) list(text string) error {
 	names := strings.Split(text, ",")
 	if len(names) > mostNamed {
-		return tooMany("the list in the path")
+		return tooMany("the list in the path", len(names))
 	}
 	terms := make([]term, 0, len(names))
 	for _, name := range names {
@@ -130,18 +129,19 @@ func (s *Scope) list(text string) error {
 		}
 		t, ok := s.term(name)
 		if !ok {
-			return missing(s.Table, s.Principal, name, s.Place.Internal, s.Place.Client)
+			return s.notListed(name)
 		}
 		terms = append(terms, t)
 	}
 	if len(terms) == 0 {
-		return missing(s.Table, s.Principal, text, s.Place.Internal, s.Place.Client)
+		return notFound("the list in the path has no names", "write servers and access groups with commas between them, as in /github,jira/mcp")
 	}
 	s.named = terms
 	return nil
 }
 
-// narrow keeps what x-mcp-servers names, servers or groups. Names that stand for nothing here are no reason to refuse, unless all are.
+// narrow keeps what x-mcp-servers names, servers or groups; a toolset's own name, on its endpoint, stands for all of it. Names that stand for
+// nothing here are no reason to refuse, unless all are; other toolsets are, since what they hold would be missing without a word.
 func (s *Scope) narrow(values []string) error {
 	text := strings.Join(values, ",")
 	if strings.Trim(text, ", \t") == "" {
@@ -149,24 +149,29 @@ func (s *Scope) narrow(values []string) error {
 	}
 	names := strings.Split(text, ",")
 	if len(names) > mostNamed {
-		return tooMany("x-mcp-servers")
+		return tooMany("x-mcp-servers", len(names))
 	}
-	terms := make([]term, 0, len(names))
+	terms, all := make([]term, 0, len(names)), false
 	for _, name := range names {
-		if t, ok := s.term(strings.TrimSpace(name)); ok {
+		name = strings.TrimSpace(name)
+		t, ok := s.term(name)
+		switch {
+		case ok:
 			terms = append(terms, t)
+		case s.Toolset != nil && s.Toolset.Name == name:
+			all = true
+		case s.opens(name):
+			return notFound("x-mcp-servers names the toolset "+name+", and it takes servers and access groups",
+				"use /toolset/"+name+"/mcp without the header")
 		}
 	}
-	if len(terms) == 0 {
-		return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.NotFound, Status: http.StatusNotFound,
-			Message: "x-mcp-servers names nothing that this caller may reach here: " + redact.Text(text),
-			Hint:    "name servers or access groups of this endpoint, or leave the header out"}
+	switch {
+	case all:
+		return nil
+	case len(terms) == 0:
+		return notFound("x-mcp-servers names nothing that this caller may reach here: "+redact.Text(text),
+			"name servers or access groups of this endpoint, or leave the header out")
 	}
 	s.narrowed = terms
 	return nil
-}
-
-func tooMany(where string) error {
-	return &fault.Error{Hop: fault.Client, Phase: fault.Request, Kind: fault.TooLarge, Status: http.StatusBadRequest,
-		Message: where + " has too many names", Hint: "name at most 64 servers or groups, or make an access group of them"}
 }
