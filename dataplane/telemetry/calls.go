@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"sync/atomic"
 
@@ -33,6 +34,9 @@ func (t *tally) count(r *Record) (failed bool) {
 // with. A session that is gone and a request that was the caller's to get right don't.
 func blames(r *Record) bool {
 	f := r.Fault
+	if otherEra(r) {
+		return false
+	}
 	switch f.Hop {
 	case fault.Upstream:
 		return f.Phase != fault.Session && (!f.Remote || !callers(f.Kind))
@@ -40,6 +44,25 @@ func blames(r *Record) bool {
 		return !r.Credential.Start.IsZero() && f.Kind != fault.NeedsReauth && f.Kind != fault.Unauthenticated
 	}
 	return false
+}
+
+// otherEra says whether a server refused only because it speaks another era of MCP than the call, or doesn't know its method in that era: clients
+// find out what a server speaks by asking it in ways that it needn't know, so its refusal is an answer like any other.
+func otherEra(r *Record) bool {
+	f := r.Fault
+	switch {
+	case f.Hop != fault.Upstream:
+		return false
+	case f.Code == fault.CodeVersion: // in our words, or the server's own
+		return true
+	case !f.Remote || f.Phase != fault.Headers:
+		return false
+	case f.UpstreamStatus == http.StatusNotFound && f.Kind == fault.Unsupported: // -32601, 2026-07-28
+		return true
+	case r.Method != "server/discover" && r.Method != "initialize":
+		return false
+	}
+	return f.UpstreamStatus == http.StatusBadRequest || f.UpstreamStatus == http.StatusNotFound && r.Outcome != "" // with a JSON-RPC error
 }
 
 // callers says whether what an upstream says is about the request, not about the server.

@@ -97,3 +97,46 @@ func TestFailuresComeFirstInAReportOfCallsAndTheRestWithTheNext(t *testing.T) {
 		t.Error("failing after all was told")
 	}
 }
+
+// Red when a refused era or method counts as a failure: clients that find out what a server speaks would stop staged changes.
+func TestARefusedEraSpeaksAgainstNobody(t *testing.T) {
+	remote := func(status int, k fault.Kind) *fault.Error {
+		return &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: k, Remote: true, UpstreamStatus: status}
+	}
+	ours := &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Unsupported, Code: fault.CodeVersion}
+	for _, c := range []struct {
+		what, method, outcome string
+		fault                 *fault.Error
+		excused               bool
+	}{
+		{"discover to a legacy server", "server/discover", "", remote(400, fault.Malformed), true},
+		{"initialize to a modern server", "initialize", "-32022", remote(400, fault.Unsupported), true},
+		{"an unknown method, in the words of 2026-07-28", "prompts/list", "-32601", remote(404, fault.Unsupported), true},
+		{"a session wanted for discover", "server/discover", "-32001", remote(404, fault.NotFound), true},
+		{"refused here", "tools/list", "", ours, true},
+		{"a wrong URL", "initialize", "", remote(404, fault.NotFound), false},
+		{"a wrong URL, asked by modern clients", "server/discover", "", remote(404, fault.NotFound), false},
+		{"no credential", "server/discover", "-32001", remote(401, fault.Unauthenticated), false},
+		{"it crashes", "server/discover", "-32603", remote(500, fault.Internal), false},
+		{"no MCP", "initialize", "", &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Malformed, UpstreamStatus: 200}, false},
+	} {
+		k, r := newKit(t, nil), call()
+		r.Method, r.Outcome, r.Fault = c.method, c.outcome, c.fault
+		k.tell(r)
+		calls, health := k.ServerCalls(), k.UpstreamHealth()
+		if len(calls) != 1 || len(health) != 1 || (calls[0].Failed == 0) != c.excused || health[0].Ok != c.excused {
+			t.Errorf("%s: %v, %v", c.what, calls, health)
+		}
+	}
+}
+
+// Red when the breaker's own words are told: they say nothing.
+func TestHealthNamesWhatOpenedTheBreaker(t *testing.T) {
+	k, r := newKit(t, nil), call()
+	r.Fault = &fault.Error{Hop: fault.Upstream, Phase: fault.Connect, Kind: fault.CircuitOpen, Server: "everything",
+		Err: &fault.Error{Hop: fault.Upstream, Phase: fault.DNS, Kind: fault.NotFound}}
+	k.tell(r)
+	if got := k.UpstreamHealth(); len(got) != 1 || got[0].Error != "hop=upstream; phase=dns; kind=not_found; server=everything" {
+		t.Error(got)
+	}
+}

@@ -27,17 +27,30 @@ type health struct {
 	reported int64  // guarded by mu; newest time already reported
 }
 
-// note learns from a request that had an upstream leg: an answer of any kind is health, a fault of the leg is not. A call that ended for
-// the caller's or the gateway's reasons before an answer says nothing.
+// note learns from a request that had an upstream leg: an answer of any kind is health, also one that refuses the era of the call; a fault of the
+// leg is not. A call that ended for the caller's or the gateway's reasons before an answer says nothing. Of a server that gets no calls for a
+// while the failure is told that led to it.
 func (h *health) note(r *Record) {
 	switch {
-	case r.Fault != nil && r.Fault.Hop == fault.Upstream:
+	case r.Fault != nil && r.Fault.Hop == fault.Upstream && !otherEra(r):
+		failure := lastly(r.Fault)
 		h.mu.Lock()
-		h.failAt, h.failure = r.End.UnixNano(), r.Fault.Header()
+		h.failAt, h.failure = r.End.UnixNano(), failure
 		h.mu.Unlock()
 	case r.Fault == nil || !r.Upstream.Headers.IsZero():
 		h.okAt.Store(r.End.UnixNano())
 	}
+}
+
+// lastly is a fault as control planes are told of it.
+func lastly(f *fault.Error) string {
+	why := fault.As(f.Err)
+	if f.Kind != fault.CircuitOpen || why == nil {
+		return f.Header()
+	}
+	named := *why
+	named.Server = f.Server
+	return named.Header()
 }
 
 // drain returns what is new since the last call; at is 0 when nothing is.

@@ -17,26 +17,57 @@ const MaxExposed = 64
 
 const (
 	separator = "-"
-	hashed    = 8 // hexadecimal digits that end a cut name
+	hashed    = 8    // hexadecimal digits that end a cut name
+	respelled = "_x" // stands in front of them in one that isn't only cut
 )
 
 // Expose returns the name of a server's tool or prompt on an endpoint of several servers: {server}-{tool}. What would be longer than
-// MaxExposed is cut, and ends in an underscore and 8 hexadecimal digits that depend on the whole.
+// MaxExposed is cut, and ends in an underscore and 8 hexadecimal digits that depend on the whole. Characters that aren't Usable become
+// underscores, and the name ends in _x and such digits: model APIs refuse a whole list because of one other name.
 func Expose(server, tool string) string {
-	name := server + separator + tool
-	if len(name) <= MaxExposed {
+	name, end := server+separator+tool, "_"
+	switch {
+	case !Usable(tool):
+		end = respelled
+	case len(name) <= MaxExposed:
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
-	keep := MaxExposed - hashed - 1
-	for keep > 0 && !utf8.RuneStart(name[keep]) {
-		keep--
+	if end == respelled {
+		name = server + separator + respell(tool)
 	}
-	return name[:keep] + "_" + hex.EncodeToString(sum[:hashed/2])
+	return name[:min(len(name), MaxExposed-hashed-len(end))] + end + hex.EncodeToString(sum[:hashed/2])
+}
+
+// Usable reports whether clients and model APIs take a tool's name, its length aside: letters, digits, _, . and - of ASCII (MCP 2025-11-25).
+func Usable(tool string) bool {
+	for i := range len(tool) {
+		if !usable(tool[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func usable(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-'
+}
+
+// respell puts an underscore in place of each character that isn't usable.
+func respell(tool string) string {
+	b := make([]byte, 0, len(tool))
+	for _, r := range tool {
+		c := byte('_')
+		if r < utf8.RuneSelf && usable(byte(r)) {
+			c = byte(r)
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }
 
 // Split takes an exposed name apart at its first hyphen: no server's name has one. ok is false for a name without. cut says that the tool's
-// name may have been cut: it is then the one of the server's tools that Expose gives this name.
+// name may have been cut or respelled: it is then the one of the server's tools that Expose gives this name.
 func Split(exposed string) (server, tool string, cut, ok bool) {
 	server, tool, ok = strings.Cut(exposed, separator)
 	if !ok || server == "" || tool == "" {
@@ -45,13 +76,17 @@ func Split(exposed string) (server, tool string, cut, ok bool) {
 	return server, tool, maybeCut(exposed), true
 }
 
-// maybeCut reports whether Expose could have cut to get this name. Cutting inside a character leaves up to three bytes less.
+// maybeCut reports whether Expose could have cut or respelled to get this name.
 func maybeCut(name string) bool {
-	at := len(name) - hashed - 1
-	if len(name) > MaxExposed || len(name) < MaxExposed-utf8.UTFMax+1 || name[at] != '_' {
+	at := len(name) - hashed
+	switch {
+	case len(name) > MaxExposed || at < len(respelled):
+		return false
+	case len(name) == MaxExposed && name[at-1] == '_':
+	case name[at-len(respelled):at] != respelled:
 		return false
 	}
-	for _, c := range []byte(name[at+1:]) {
+	for _, c := range []byte(name[at:]) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false
 		}

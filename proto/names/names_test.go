@@ -14,14 +14,16 @@ var server = rapid.StringMatching(`[a-z][a-z0-9_]{0,31}`)
 
 func TestExposedNamesAreSplitAgain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, tool := server.Draw(t, "server"), rapid.StringMatching(`[A-Za-z0-9_.\-é]{1,90}`).Draw(t, "tool")
+		s, tool := server.Draw(t, "server"), rapid.StringMatching(`[A-Za-z0-9_.\-]{1,90}|[A-Za-z0-9_.\-é /]{1,90}`).Draw(t, "tool")
 		name := names.Expose(s, tool)
 		if len(name) > names.MaxExposed || !utf8.ValidString(name) {
 			t.Fatalf("%q: %d bytes", name, len(name))
 		}
 		gotServer, gotTool, cut, ok := names.Split(name)
-		whole := len(s)+1+len(tool) <= names.MaxExposed
+		whole := len(s)+1+len(tool) <= names.MaxExposed && names.Usable(tool)
 		switch {
+		case !names.Usable(name):
+			t.Fatalf("model APIs refuse %q", name)
 		case !ok || gotServer != s:
 			t.Fatalf("%q is of %q", name, gotServer)
 		case whole && gotTool != tool:
@@ -87,4 +89,30 @@ func TestURIsComeBackAsTheyWere(t *testing.T) {
 			t.Fatalf("%q of %q came back as %q of %q", uri, s, got, gotServer)
 		}
 	})
+}
+
+// Red when an unusable name goes out as it is, when two of them meet, and when a usable one changes.
+func TestNamesThatModelAPIsRefuseAreRespelled(t *testing.T) {
+	long := strings.Repeat("é", 40)
+	seen := map[string]string{}
+	for _, tool := range []string{"sp ace", "x/y", "x y", "ünï", "ün ", "a\nb", "a\x00", "日本", long, long + "a", "a:b", "a~b", "read{id}"} {
+		name := names.Expose("alpha", tool)
+		_, _, cut, ok := names.Split(name)
+		if !names.Usable(name) || len(name) > names.MaxExposed || !ok || !cut || !strings.HasPrefix(name, "alpha-") || name != names.Expose("alpha", tool) {
+			t.Errorf("%q: %q", tool, name)
+		}
+		if other, taken := seen[name]; taken {
+			t.Errorf("%q is %q, and %q", name, tool, other)
+		}
+		seen[name] = tool
+	}
+	if got := names.Expose("alpha", "sp ace"); !strings.HasPrefix(got, "alpha-sp_ace_x") || len(got) != len("alpha-sp_ace_x")+8 {
+		t.Error(got)
+	}
+	for _, tool := range []string{"search_issues", "a.b", "A-1", "_", "get_20240101", "x_xdeadbee", strings.Repeat("y", 58)} {
+		name := names.Expose("alpha", tool)
+		if _, rest, cut, _ := names.Split(name); name != "alpha-"+tool || rest != tool || cut {
+			t.Errorf("%q became %q", tool, name)
+		}
+	}
 }

@@ -22,20 +22,6 @@ import (
 	"github.com/hopgate/hopgate/proto/confset"
 )
 
-// Kind is which of a server's lists.
-type Kind uint8
-
-// The kinds.
-const (
-	Tools Kind = iota
-	Prompts
-	Resources
-	Templates
-	kinds
-	// Any stands for all lists of a server, where it is told that something changed. No list is of this kind.
-	Any Kind = 255
-)
-
 const (
 	// maxBytes is the default of Config.MaxBytes.
 	maxBytes = 128 << 20
@@ -43,26 +29,6 @@ const (
 	sweepEvery = time.Minute
 	idleAfter  = 10 * time.Minute
 )
-
-var methods = [kinds]string{"tools/list", "prompts/list", "resources/list", "resources/templates/list"}
-
-var members = [kinds]string{"tools", "prompts", "resources", "resourceTemplates"}
-
-// Method returns the method that asks for such a list, for example "resources/templates/list".
-func (k Kind) Method() string {
-	if k < kinds {
-		return methods[k]
-	}
-	return ""
-}
-
-// Member returns the member of the result that holds the items, for example "resourceTemplates".
-func (k Kind) Member() string {
-	if k < kinds {
-		return members[k]
-	}
-	return ""
-}
 
 // Key is what a list depends on.
 type Key struct {
@@ -82,6 +48,9 @@ type Key struct {
 type List struct {
 	// Items are sorted by name; of two with one name the first one counts.
 	Items []message.Item
+	// Nameless is how many items the server lists beside these of which none has a name that it could be called by, and Twice how many have
+	// the name of another one.
+	Nameless, Twice int
 	// TTL is how long the list is served from memory; 0: not at all. With several pages it is the shortest.
 	TTL time.Duration
 	// Private: the server says that the list is for this caller only.

@@ -17,7 +17,7 @@ func (c *Catalogue) broken(f *flight, err error) error {
 	case c.ctx.Err() != nil:
 		return closing(f.server)
 	case errors.Is(err, context.DeadlineExceeded):
-		return overdue(f.server, f.key.Kind, err)
+		return overdue(f.server, f.key.Kind, Where(err, f.phase()), err)
 	}
 	return err
 }

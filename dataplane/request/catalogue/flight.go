@@ -2,9 +2,11 @@ package catalogue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/table"
@@ -18,6 +20,8 @@ const (
 	mostWalksOf = 100
 	// longestWalk is the deadline of a walk when its server's lists have none.
 	longestWalk = time.Minute
+	// settling is how long who waits for a walk that is over its time gives it to say so.
+	settling = 100 * time.Millisecond
 	// mostAsked bounds the keys of which is remembered that they were asked for, and askedFor how long that is.
 	mostAsked = 10_000
 	askedFor  = 10 * time.Minute
@@ -30,8 +34,11 @@ type flight struct {
 	src    Source
 	began  time.Duration // since Catalogue.start
 	at     time.Time     // the same
+	until  time.Duration // when its time is over, the same
 	alone  bool          // its list is for one caller, and isn't kept
 	stamp  stamp         // as it was then; without a watch: none stood
+
+	reached atomic.Int32 // the phase that it is in
 
 	done chan struct{} // closed when list and err are set
 	list *List
@@ -39,19 +46,35 @@ type flight struct {
 	err  error
 }
 
-func (f *flight) wait(ctx context.Context) (*List, error) {
+// wait returns what a walk brings. Who runs out of time just when the walk does hears of it from the walk, which knows best where it was; who had
+// less time gets a fault of its own.
+func (c *Catalogue) wait(ctx context.Context, f *flight) (*List, error) {
 	select {
 	case <-f.done:
 		return f.list, f.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
+	err := ctx.Err()
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	if f.until-c.elapsed() <= settling {
+		timer := time.NewTimer(settling)
+		defer timer.Stop()
+		select {
+		case <-f.done:
+			return f.list, f.err
+		case <-timer.C:
+		}
+	}
+	return nil, overdue(f.server, f.key.Kind, f.phase(), err)
 }
 
 // List returns the list of that key: from memory, from a walk under way, or from one that it begins. s and src belong to the key. A walk has
 // the time of s.Timeouts.List, and goes on when those who wait for it leave. Errors are those of src, unchanged; *fault.Error for what the
-// catalogue refuses; or the end of ctx. Failures aren't kept, but for those of servers that run out of time: for a while, of 1 s to 30 s, these
-// aren't asked again, and the fault is there at once.
+// catalogue refuses, among it upstream/timed_out when ctx runs out of time, with the phase that the walk is in then; or another end of ctx.
+// Failures aren't kept, but for those of servers that run out of time: for a while, of 1 s to 30 s, these aren't asked again, and the fault is
+// there at once.
 //
 // A private list of a key without a scope goes to the one caller who began its walk, and so does a fault of that caller's own session: each of
 // the others gets a walk of its own.
@@ -66,7 +89,7 @@ func (c *Catalogue) List(ctx context.Context, key Key, s *table.Server, src Sour
 	if err != nil {
 		return nil, err
 	}
-	l, err := f.wait(ctx)
+	l, err := c.wait(ctx, f)
 	if joined && ctx.Err() == nil && f.personal() {
 		return c.Alone(ctx, key, s, src)
 	}
@@ -97,7 +120,7 @@ func (c *Catalogue) Alone(ctx context.Context, key Key, s *table.Server, src Sou
 	if err != nil {
 		return nil, err
 	}
-	return f.wait(ctx)
+	return c.wait(ctx, f)
 }
 
 // join returns the walk under way for a key, or begins one. A walk that began before the server told a change isn't joined.
@@ -133,15 +156,22 @@ func (c *Catalogue) beginLocked(key Key, s *table.Server, src Source, w *watch) 
 		return nil, busyWith(s)
 	}
 	now := c.elapsed()
-	if err := c.lateLocked(key, s, now); err != nil {
+	if err := c.lateLocked(lateKey{key.Server, key.Kind, key.Scope}, s, now); err != nil {
 		return nil, err
 	}
-	f := &flight{key: key, server: s, src: src, began: now, at: c.start.Add(now), stamp: c.stampLocked(key, w), done: make(chan struct{})}
+	f := &flight{key: key, server: s, src: src, began: now, until: now + limitOf(s), at: c.start.Add(now), stamp: c.stampLocked(key, w), done: make(chan struct{})}
 	c.walks++
 	c.walking[key.Server]++
 	c.work.Add(1)
 	go c.fly(f)
 	return f, nil
+}
+
+func limitOf(s *table.Server) time.Duration {
+	if s.Timeouts.List <= 0 {
+		return longestWalk
+	}
+	return s.Timeouts.List
 }
 
 // landed is a walk that is over.
@@ -166,11 +196,7 @@ func (c *Catalogue) fly(f *flight) {
 		c.land(f, tells)
 		close(f.done)
 	}()
-	limit := f.server.Timeouts.List
-	if limit <= 0 {
-		limit = longestWalk
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, limit)
+	ctx, cancel := context.WithTimeout(c.ctx, limitOf(f.server))
 	defer cancel()
 	list, cost, err := c.walk(ctx, f)
 	c.timed(ctx, f, err)
@@ -208,49 +234,4 @@ func (c *Catalogue) over(f *flight) {
 
 func (c *Catalogue) panicked(f *flight, p any) {
 	c.log.Error("a walk of the catalogue panicked", "server", f.server.Name, "method", f.key.Kind.Method(), "panic", p, "stack", string(debug.Stack()))
-}
-
-// land puts what a walk brought into memory, if it may stay.
-func (c *Catalogue) land(f *flight, tells bool) {
-	now := c.elapsed()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.flights[f.key] == f {
-		delete(c.flights, f.key)
-	}
-	defer c.leaveLocked(f.key.Server, f.stamp.server)
-	if f.err != nil || f.alone || f.list.TTL <= 0 || f.list.Private && f.key.Scope == "" {
-		return
-	}
-	until := f.began + f.list.TTL
-	st := f.stamp
-	switch {
-	case !tells:
-		st.watch = nil
-	case st.watch == nil:
-		c.askedLocked(f.key, now, until)
-		return
-	default:
-		touch(&st.watch.used, now)
-	}
-	e := &entry{key: f.key, list: f.list, stamp: st, until: until, cost: f.cost}
-	if e.used.Store(int64(now)); !e.dead(now) {
-		c.keepLocked(e, now)
-	}
-}
-
-// askedLocked remembers that a key was asked for whose list can't be kept without a watch. Where too much is remembered, something of it goes:
-// who asks for ever new keys doesn't keep others from their watch.
-func (c *Catalogue) askedLocked(key Key, now, until time.Duration) {
-	if w := c.watches[key.watch()]; w != nil {
-		touch(&w.used, now)
-		return
-	}
-	for other := range c.asked {
-		if len(c.asked) < mostAsked {
-			break
-		}
-		delete(c.asked, other)
-	}
-	c.asked[key] = min(until, now+askedFor)
 }

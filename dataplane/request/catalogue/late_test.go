@@ -15,9 +15,10 @@ import (
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
-// hanging never answers; how is what the end of its time is wrapped in.
+// hanging never ends its answer; how is what the end of its time is wrapped in.
 func hanging(how ...error) *source {
 	return &source{page: func(ctx context.Context, _ catalogue.Kind, _ string) ([]byte, error) {
+		catalogue.Reached(ctx, fault.Body)
 		<-ctx.Done()
 		return nil, errors.Join(append(how, ctx.Err())...)
 	}}

@@ -37,6 +37,7 @@ func (c *Catalogue) walk(ctx context.Context, f *flight) (*List, int64, error) {
 	ctx = context.WithValue(ctx, roomKey{}, &room{c: c, w: w})
 	cursor := ""
 	for range mostPages {
+		f.enter(fault.Headers)
 		answer, err := f.src.Page(ctx, f.key.Kind, cursor)
 		if err == nil {
 			err = ctx.Err()
@@ -73,6 +74,7 @@ func (w *walker) add(answer []byte) (next string, err error) {
 		return "", f.refuse(fault.TooLarge, "with more than "+strconv.Itoa(mostItems)+" items", "let it list less")
 	}
 	w.take(page.Items)
+	w.list.Nameless += page.Nameless
 	w.list.TTL = min(w.list.TTL, f.ttl(&page))
 	w.list.Private = w.list.Private || page.Private
 	if page.Next != "" {
@@ -108,9 +110,10 @@ func (w *walker) take(items []message.Item) {
 }
 
 func (w *walker) finish() (*List, int64, error) {
-	l := w.list
+	l, all := w.list, len(w.list.Items)
 	slices.SortStableFunc(l.Items, func(a, b message.Item) int { return strings.Compare(a.Name, b.Name) })
 	l.Items = slices.Clip(slices.CompactFunc(l.Items, func(a, b message.Item) bool { return a.Name == b.Name }))
+	l.Twice = all - len(l.Items)
 	return l, entryCost + w.kept + itemCost*int64(len(l.Items)), nil
 }
 

@@ -167,3 +167,19 @@ func TestTheShortestTimeOfAllPagesCounts(t *testing.T) {
 		}
 	})
 }
+
+// Red when nobody counts: tools would get lost without a word.
+func TestWhatIsLeftOutOfAListIsCounted(t *testing.T) {
+	bubble(t, catalogue.Config{}, func(t *testing.T, c *catalogue.Catalogue) {
+		src := &source{page: func(_ context.Context, _ catalogue.Kind, cursor string) ([]byte, error) {
+			if cursor == "" {
+				return []byte(`{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"2","tools":[{"name":"a"},null,5,{"name":""},{"name":"b"},{"title":"c"}]}}`), nil
+			}
+			return []byte(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":7},{"name":"b"},{"name":"b"}]}}`), nil
+		}}
+		l := list(t, c, keyOf(server()), server(), src)
+		if names(l) != "a b" || l.Nameless != 5 || l.Twice != 3 {
+			t.Errorf("%s, %d without a name, %d twice", names(l), l.Nameless, l.Twice)
+		}
+	})
+}

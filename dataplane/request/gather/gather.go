@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/route"
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/proto/fault"
@@ -35,6 +36,8 @@ type Outcome struct {
 	Status string
 	// Err says more; nil when Status is OK.
 	Err *fault.Error
+	// Warning says what of the server's part was left out though it answered well, and why; empty: nothing.
+	Warning string
 	// Took is how long it was worked on; waiting for a place isn't counted.
 	Took time.Duration
 }
@@ -121,7 +124,7 @@ func (r *round) within(i int, limit time.Duration) *fault.Error {
 	case r.ctx.Err() != nil && lapsed(err, f):
 		return r.ended(server)
 	case ctx.Err() != nil && lapsed(err, f):
-		return late(server, limit, f, err)
+		return late(server, limit, err)
 	case f == nil:
 		return defect(server, err)
 	case f.Server == "":
@@ -150,13 +153,9 @@ func lapsed(err error, f *fault.Error) bool {
 	return f != nil && !f.Remote && (f.Kind == fault.TimedOut || f.Kind == fault.Reset || f.Kind == fault.Unreachable)
 }
 
-// late is a server that took too long. Where it was then, is as its fault tells.
-func late(server string, limit time.Duration, f *fault.Error, cause error) *fault.Error {
-	phase := fault.Headers
-	if f != nil {
-		phase = f.Phase
-	}
-	return &fault.Error{Hop: fault.Upstream, Phase: phase, Kind: fault.TimedOut, Server: server,
+// late is a server that took too long. Where it was then is as the error tells, else in front of the head of its answer.
+func late(server string, limit time.Duration, cause error) *fault.Error {
+	return &fault.Error{Hop: fault.Upstream, Phase: catalogue.Where(cause, fault.Headers), Kind: fault.TimedOut, Server: server,
 		Message: "the server " + server + " wasn't done with its part of the answer within " + limit.String(),
 		Hint:    "look why the server is slow, or raise spec.timeouts.list of the server", Err: cause}
 }

@@ -51,6 +51,8 @@ type ListPart struct {
 // When more follows, seal makes the cursor of the next page: it holds the last item, so that nothing is skipped or repeated when others come
 // and go. Errors are those of seal, with dst as it was, and *fault.Error of hop=client, phase=request, kind=malformed (-32602) when After is
 // of another kind of list.
+//
+// The outcome of a server that lists what can't be used gets a warning: such items are in no list, here or in the catalogue.
 func AppendList(dst, id []byte, p Page, seal func(session.Cursor) (string, error)) ([]byte, error) {
 	if p.After.Method != "" && p.After.Method != p.Kind.Method() {
 		return dst, otherList()
@@ -78,7 +80,7 @@ func AppendList(dst, id []byte, p Page, seal func(session.Cursor) (string, error
 		dst = p.appendHints(dst)
 	}
 	dst = append(dst, `,"_meta":{`...)
-	dst = appendMeta(dst, p.Outcomes)
+	dst = appendMeta(dst, p.warned())
 	return append(dst, "}}}"...), nil
 }
 

@@ -3,8 +3,11 @@ package gather
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/proto/fault"
 )
@@ -82,8 +85,8 @@ func far(f *fault.Error) string {
 const maxNamed = 256
 
 // AppendOutcomes appends a JSON object with a member per server, in the order of the outcomes: {"status": word}, and for others than OK the
-// fault's words as "error". Of more than 256 servers those that failed are named first; the others are counted in a member "*", which can't
-// be a server's name.
+// fault's words as "error", and as "cause" those of the failure that led to circuit_open. Of more than 256 servers those that failed are named
+// first; the others are counted in a member "*", which can't be a server's name. What was left out of a part is its "warning".
 func AppendOutcomes(dst []byte, list []Outcome) []byte {
 	failed, left := 0, 0
 	for i := range list {
@@ -124,8 +127,53 @@ func appendOutcome(dst []byte, o *Outcome) []byte {
 		short.Server = "" // stands in front
 		dst = append(dst, `,"error":`...)
 		dst = message.AppendQuoted(dst, short.Header())
+		if why := fault.As(o.Err.Err); why != nil && o.Err.Kind == fault.CircuitOpen {
+			dst = append(dst, `,"cause":`...)
+			dst = message.AppendQuoted(dst, why.Header())
+		}
+	}
+	if o.Warning != "" {
+		dst = append(dst, `,"warning":`...)
+		dst = message.AppendQuoted(dst, o.Warning)
 	}
 	return append(dst, '}')
+}
+
+// warned returns the outcomes with a warning for each part of which something was left out, for who may see all of it; the page keeps its own.
+func (p *Page) warned() []Outcome {
+	list, copied := p.Outcomes, false
+	if p.Scope.Toolset != nil {
+		return list
+	}
+	for i := range p.Parts {
+		part := &p.Parts[i]
+		l := part.List
+		if l == nil || l.Nameless+l.Twice == 0 || !part.Member.Access.Free() {
+			continue
+		}
+		for j := range list {
+			if list[j].Server != part.Member.Server.Name {
+				continue
+			}
+			if !copied {
+				list, copied = slices.Clone(list), true
+			}
+			list[j].Warning = warning(l)
+		}
+	}
+	return list
+}
+
+// warning says what the server lists in vain.
+func warning(l *catalogue.List) string {
+	var why []string
+	if l.Nameless > 0 {
+		why = append(why, strconv.Itoa(l.Nameless)+" without a name that it could be called by")
+	}
+	if l.Twice > 0 {
+		why = append(why, strconv.Itoa(l.Twice)+" with the name of another")
+	}
+	return "the server lists items that are left out: " + strings.Join(why, ", ")
 }
 
 // closed ends an object whose members all have a comma behind them.

@@ -133,3 +133,18 @@ func TestManyOutcomesAreCounted(t *testing.T) {
 		}
 	}
 }
+
+// Red when the cause isn't told: circuit_open says nothing about what to mend.
+func TestAnOpenBreakerIsToldWithItsCause(t *testing.T) {
+	f := at(fault.Upstream, fault.Connect, fault.CircuitOpen)
+	f.Err = at(fault.Upstream, fault.DNS, fault.NotFound)
+	other := at(fault.Upstream, fault.Connect, fault.Refused)
+	other.Err = f.Err
+	outs := []gather.Outcome{{Server: "a", Status: gather.CircuitOpen, Err: f}, {Server: "b", Status: gather.Unreachable, Err: other}}
+	got := string(gather.AppendOutcomes(nil, outs))
+	want := `{"a":{"status":"circuit_open","error":"hop=upstream; phase=connect; kind=circuit_open","cause":"hop=upstream; phase=dns; kind=not_found"},` +
+		`"b":{"status":"unreachable","error":"hop=upstream; phase=connect; kind=refused"}}`
+	if got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

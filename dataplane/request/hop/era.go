@@ -33,7 +33,12 @@ func (h *Hop) Known(s *table.Server, now time.Time) bridge.Known {
 }
 
 // Mixed refuses a request of an era that the server is known not to speak, as bridge.Between decides.
+//
+// Without a revision that the caller requested, the one that the gateway would have spoken for it is named.
 func (h *Hop) Mixed(s *table.Server, era message.Era, method, requested string, now time.Time) error {
+	if requested == "" && era == message.Legacy {
+		requested = oneShotRevision
+	}
 	_, err := bridge.Between(bridge.Ask{Caller: era, Method: method, Requested: requested}, s, h.Known(s, now))
 	return err
 }

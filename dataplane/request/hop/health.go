@@ -147,6 +147,7 @@ func (h *Hop) probe(ctx context.Context, l *balance.Lease, attach Attach) balanc
 	res, err := h.client.Do(within, l.Target, &transport.Request{Method: c.Method, Fields: h.appendFields(nil, c), Body: c.Body, Timeouts: s.Timeouts,
 		ResultLimit: answerOfProbe, EventLimit: answerOfProbe}, nil)
 	if err != nil {
+		l.Blame(err)
 		return judged(ctx, err)
 	}
 	a := Answer{Status: res.Status, Header: res.Header, Type: res.ContentType(), Body: res}
@@ -154,10 +155,19 @@ func (h *Hop) probe(ctx context.Context, l *balance.Lease, attach Attach) balanc
 	if body, err := wholeAnswer(&a, s.Name, answerOfProbe); err == nil {
 		h.Learn(s, c.MCPMethod, a.Status, body, now)
 	}
+	if a.Status == http.StatusNotImplemented { // of another era than the question
+		return balance.Alive
+	}
 	if a.Status >= http.StatusInternalServerError && (s.Transport != "sse" || gatewayStatus(a.Status)) { // nothing is POSTed to the URL of a stream
+		l.Blame(unwell(a.Status))
 		return balance.Failed
 	}
 	return balance.Alive
+}
+
+func unwell(status int) *fault.Error {
+	return &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: statusKind(status), Remote: true, UpstreamStatus: status,
+		Message: "a probe of its health was answered with status " + strconv.Itoa(status), Hint: statusHint(status)}
 }
 
 // judged is what a failed probe shows: nothing when we stopped it, or have no socket left.
@@ -196,7 +206,8 @@ func (h *Hop) discover() []byte {
 	return append(b, `},"io.modelcontextprotocol/clientCapabilities":{}}}}`...)
 }
 
-// OpenInstances returns the masked URLs of a server's instances that get no calls now, at most 32.
+// OpenInstances returns the masked URLs of a server's instances that get no calls now, at most 32, each with the last failure in parentheses, if
+// it is known: "https://a.example/mcp (dns/not_found: the host name of the upstream doesn't exist)".
 func (h *Hop) OpenInstances(s *table.Server) []string {
 	const most = 32
 	v := h.balance.Peek(s)
@@ -204,9 +215,14 @@ func (h *Hop) OpenInstances(s *table.Server) []string {
 		return nil
 	}
 	var out []string
-	for _, t := range v.Open() {
-		if len(out) < most {
-			out = append(out, t.Masked)
+	for _, b := range v.Open() {
+		switch {
+		case len(out) == most:
+			return out
+		case b.Why == nil:
+			out = append(out, b.Target.Masked)
+		default:
+			out = append(out, b.Target.Masked+" ("+balance.Told(b.Why)+")")
 		}
 	}
 	return out

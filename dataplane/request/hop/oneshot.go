@@ -80,6 +80,7 @@ func (h *Hop) welcome(a *Answer, c *Call, rec *telemetry.Record, now time.Time) 
 		return "", err
 	}
 	if refused != nil {
+		refused.Code = 0 // what the caller asked for is another thing
 		return "", refused
 	}
 	revision, ok := message.InitializeResult(body)

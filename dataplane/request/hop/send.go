@@ -125,6 +125,9 @@ func (s *sending) attempt(lease *balance.Lease, n int) (Answer, error) {
 	if n == 1 {
 		s.began = s.rec.Upstream.Start
 	}
+	if err != nil {
+		lease.Blame(err)
+	}
 	lease.Judge(s.verdict(err), s.rec.Upstream.Start, s.rec.Upstream.Headers)
 	if err != nil {
 		return Answer{}, err

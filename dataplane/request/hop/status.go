@@ -2,6 +2,7 @@ package hop
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -45,6 +46,7 @@ func (a *Answer) Refused(dst []byte, server string, session bool) *Refusal {
 		f.Message = "the server " + server + " doesn't know this session any more"
 		f.Hint = "initialize again; the server may have restarted or dropped idle sessions"
 	case r.Body != nil:
+		otherEra(f, r.Body)
 		f.Message = "the server " + server + " refused the request with status " + strconv.Itoa(a.Status)
 	case page(a.Type, body), gatewayStatus(a.Status) && a.Type != transport.JSON:
 		f.Phase, f.Remote = fault.Intermediary, false
@@ -69,6 +71,23 @@ func OfServer(err error, server string) error {
 		f.Server = server
 	}
 	return err
+}
+
+// otherEra says in a fault that the server refused the era of the request or, as revision 2026-07-28 does with 404, its method: that isn't a
+// page that is missing.
+func otherEra(f *fault.Error, body []byte) {
+	var refusal struct {
+		Error struct{ Code int }
+	}
+	if json.Unmarshal(body, &refusal) != nil {
+		return
+	}
+	switch code := refusal.Error.Code; {
+	case code == fault.CodeVersion && f.UpstreamStatus == http.StatusBadRequest:
+		f.Kind, f.Code = fault.Unsupported, fault.CodeVersion
+	case code == fault.CodeMethodNotFound && f.UpstreamStatus == http.StatusNotFound:
+		f.Kind = fault.Unsupported
+	}
 }
 
 // NotMCP is the fault for a 2xx answer that isn't MCP.

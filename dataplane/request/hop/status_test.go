@@ -13,6 +13,11 @@ import (
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
+const (
+	wrongEra = `{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"],"requested":"2025-11-25"}}}`
+	noMethod = `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}`
+)
+
 const rpcError = `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no"}}`
 
 // What an upstream's answer outside 2xx means, and what of it the caller may see.
@@ -32,6 +37,9 @@ func TestWhatARefusalMeans(t *testing.T) {
 		{"404 in a session", 404, "text/plain", "no", true, "session; kind=not_found; remote=true", false},
 		{"404 in a session in JSON-RPC", 404, "application/json", rpcError, true, "session; kind=not_found; remote=true", true},
 		{"404 as an answer", 404, "application/json", rpcError, false, "headers; kind=not_found; remote=true", true},
+		{"400 that refuses the revision", 400, "application/json", wrongEra, false, "headers; kind=unsupported; remote=true", true},
+		{"404 that doesn't know the method", 404, "application/json", noMethod, false, "headers; kind=unsupported; remote=true", true},
+		{"400 in JSON-RPC", 400, "application/json", rpcError, false, "headers; kind=malformed; remote=true", true},
 		{"405", 405, "text/plain", "", false, "headers; kind=unsupported; remote=true", false},
 		{"408", 408, "text/plain", "", false, "headers; kind=timed_out; remote=true", false},
 		{"409", 409, "text/plain", "", false, "headers; kind=conflict; remote=true", false},

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hopgate/hopgate/proto/fault"
 )
 
 const (
@@ -17,6 +19,8 @@ const (
 type breaker struct {
 	failures atomic.Int32 // in a row, while it is closed
 	until    atomic.Int64 // when the next attempt may be made, unix nanoseconds; 0: it is closed
+	// why is the last failure that counted; nil: nobody said. Only failures write it.
+	why atomic.Pointer[fault.Error]
 
 	mu     sync.Mutex
 	since  time.Time // guarded by mu; when it opened

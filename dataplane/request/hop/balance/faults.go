@@ -1,22 +1,69 @@
 package balance
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
-func (v *Server) circuitOpen(since time.Time, wait time.Duration) *fault.Error {
+// mostWords bounds what is kept of a failure's message and hint, each.
+const mostWords = 160
+
+// blamed is what is kept of a failure.
+func blamed(err error) *fault.Error {
+	f := fault.As(err)
+	if f == nil {
+		at := fault.Headers
+		var left interface{ Reached() fault.Phase }
+		if errors.As(err, &left) {
+			at = left.Reached()
+		}
+		return &fault.Error{Hop: fault.Upstream, Phase: at, Kind: fault.TimedOut, Message: "the upstream didn't answer in the time there was",
+			Hint: "look at why the server needs so long"}
+	}
+	return &fault.Error{Hop: f.Hop, Phase: f.Phase, Kind: f.Kind, Remote: f.Remote, UpstreamStatus: f.UpstreamStatus,
+		Message: clip(f.Message), Hint: clip(f.Hint)}
+}
+
+func clip(s string) string {
+	if len(s) <= mostWords {
+		return s
+	}
+	return strings.ToValidUTF8(s[:mostWords], "")
+}
+
+// Told is a failure in words that fit into a line: where, how, and its message.
+func Told(f *fault.Error) string {
+	at := f.Phase.String() + "/" + f.Kind.String()
+	if f.Message == "" {
+		return at
+	}
+	return at + ": " + f.Message
+}
+
+// circuitOpen refuses a call. why is the last failure, nil when nobody said; it is the cause in the fault, too.
+func (v *Server) circuitOpen(since time.Time, wait time.Duration, why *fault.Error) *fault.Error {
 	name := v.Config.Name
 	message := "the server " + name + " gets no calls for a moment: it couldn't be reached or didn't answer " +
 		strconv.Itoa(v.Config.Resilience.BreakerFailures) + " times in a row"
 	if !since.IsZero() {
 		message += ", since " + since.UTC().Format(time.RFC3339)
 	}
-	return &fault.Error{Hop: fault.Upstream, Phase: fault.Connect, Kind: fault.CircuitOpen, Server: name, RetryAfter: max(wait, time.Millisecond),
-		Message: message, Hint: "try again later; the faults before this one tell what is wrong, and `hopgate status` shows when the server is back"}
+	f := &fault.Error{Hop: fault.Upstream, Phase: fault.Connect, Kind: fault.CircuitOpen, Server: name, RetryAfter: max(wait, time.Millisecond),
+		Hint: "try again later; `hopgate status` shows when the server is back"}
+	if why != nil {
+		message += "; the last time " + Told(why)
+		f.Err = why
+		if why.Hint != "" {
+			f.Hint = why.Hint + "; `hopgate status` shows when the server is back"
+		}
+	}
+	f.Message = message
+	return f
 }
 
 func (v *Server) lost() *fault.Error {

@@ -20,13 +20,6 @@ const (
 	Silent                 // a connection without an answer
 )
 
-const (
-	// lately is how long an answer to another call shows that the instance answers, at least.
-	lately = time.Second
-	// about is how exactly is known when an instance answered.
-	about = 10 * time.Millisecond
-)
-
 // probeGrace is how long beyond its time limit a probe is waited for before a call finds out.
 const probeGrace = 2 * time.Second
 
@@ -37,6 +30,7 @@ type Lease struct {
 	// Target is where to call.
 	Target *table.Target
 	trial  bool
+	why    *fault.Error // of Blame
 }
 
 // Limited reports whether calls of the server need a place.
@@ -94,7 +88,7 @@ func (v *Server) take(m *member) (Lease, error) {
 	if v.open(m) {
 		ok, wait := m.breaker.try(v.balance.now(), v.grace())
 		if !ok && v.open(m) {
-			return Lease{}, v.circuitOpen(m.breaker.opening(), wait)
+			return Lease{}, v.circuitOpen(m.breaker.opening(), wait, m.breaker.why.Load())
 		}
 		l.trial = ok
 	}
@@ -106,6 +100,7 @@ func (v *Server) take(m *member) (Lease, error) {
 func (v *Server) down(only uint32) *fault.Error {
 	var since time.Time
 	var soonest time.Duration
+	var why *fault.Error
 	for i := range v.members {
 		m := &v.members[i]
 		if only != 0 && m.target.ID != only {
@@ -119,13 +114,13 @@ func (v *Server) down(only uint32) *fault.Error {
 			return nil
 		}
 		if since.IsZero() || wait < soonest {
-			since, soonest = m.breaker.opening(), wait
+			since, soonest, why = m.breaker.opening(), wait, m.breaker.why.Load()
 		}
 	}
 	if since.IsZero() {
 		return nil
 	}
-	return v.circuitOpen(since, soonest)
+	return v.circuitOpen(since, soonest, why)
 }
 
 // open reports whether an instance gets no calls.
@@ -147,6 +142,7 @@ func (v *Server) choose(avoid *table.Target) (Lease, error) {
 	var spare *member
 	var soonest time.Duration
 	var since time.Time
+	var why *fault.Error
 	for i := range v.members {
 		m := &v.members[i]
 		switch {
@@ -161,7 +157,7 @@ func (v *Server) choose(avoid *table.Target) (Lease, error) {
 				return Lease{server: v, instance: m.Instance, Target: m.target, trial: true}, nil
 			}
 			if since.IsZero() || wait < soonest {
-				since, soonest = m.breaker.opening(), wait
+				since, soonest, why = m.breaker.opening(), wait, m.breaker.why.Load()
 			}
 		}
 	}
@@ -171,7 +167,7 @@ func (v *Server) choose(avoid *table.Target) (Lease, error) {
 	case spare != nil:
 		return v.take(spare)
 	}
-	return Lease{}, v.circuitOpen(since, soonest)
+	return Lease{}, v.circuitOpen(since, soonest, why)
 }
 
 // lessBusy takes two of the instances that are well by chance, and of these the one with fewer calls; nil when there is none.
@@ -204,51 +200,3 @@ func (v *Server) nth(n int, avoid *table.Target) (last *member) {
 	}
 	return last
 }
-
-// Judge tells what the exchange showed that began at one time and, if the verdict is Alive, was answered at the other (zero: now). Silent counts
-// as Failed, unless the instance answered another call since it began, or just before.
-func (l *Lease) Judge(verdict Verdict, began, answered time.Time) {
-	b := l.server.balance
-	switch {
-	case verdict == Alive && !answered.IsZero():
-		l.instance.heard(answered.Sub(b.start))
-	case verdict == Alive:
-		l.instance.heard(b.now().Sub(b.start))
-	case verdict == Silent:
-		verdict = Failed
-		since := min(began.Sub(b.start), b.now().Sub(b.start)-lately)
-		if at := l.instance.answered.Load(); at != 0 && at > int64(since) {
-			verdict = Nothing
-		}
-	}
-	l.Settle(verdict)
-}
-
-// heard notes when the instance answered. The line it stands in is written now and then only, however many calls there are.
-func (i *Instance) heard(at time.Duration) {
-	n := int64(max(at, 1))
-	if last := i.answered.Load(); last == 0 || n-last > int64(about) {
-		i.answered.Store(n)
-	}
-}
-
-// Settle is Judge for who knows of no times: a probe.
-func (l *Lease) Settle(verdict Verdict) {
-	k, r := &l.instance.breaker, &l.server.Config.Resilience
-	switch verdict {
-	case Alive:
-		k.succeed(l.trial)
-	case Failed, Silent:
-		b := l.server.balance
-		if k.fail(b.now(), l.trial, r.BreakerFailures, r.BreakerOpen, b.random()) {
-			b.opened.Add(1)
-		}
-	case Nothing:
-		if l.trial {
-			k.spare(false)
-		}
-	}
-}
-
-// Release ends the exchange.
-func (l *Lease) Release() { l.instance.inFlight.Add(-1) }

@@ -93,7 +93,7 @@ func TestABreakerOutlivesAChangeThatKeepsItsInstance(t *testing.T) {
 	changed := server("c", "a")
 	changed.Name = "up"
 	v := b.Of(changed)
-	if open := v.Open(); len(open) != 1 || open[0].Host != "a" {
+	if open := v.Open(); len(open) != 1 || open[0].Target.Host != "a" {
 		t.Errorf("%v", open)
 	}
 	moved := server("a")

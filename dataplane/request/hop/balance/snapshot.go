@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/fault"
 )
 
 // State is what one server looks like now.
@@ -24,12 +25,19 @@ type InstanceState struct {
 // Peek returns the state of a server if it is known; nil otherwise.
 func (b *Balance) Peek(s *table.Server) *Server { return b.views.get(s) }
 
-// Open returns the targets of the instances that get no calls.
-func (v *Server) Open() []*table.Target {
-	var out []*table.Target
+// Broken is an instance that gets no calls.
+type Broken struct {
+	Target *table.Target
+	// Why is the last failure, without its cause; nil: nobody said.
+	Why *fault.Error
+}
+
+// Open returns the instances that get no calls.
+func (v *Server) Open() []Broken {
+	var out []Broken
 	for i := range v.members {
 		if m := &v.members[i]; v.open(m) {
-			out = append(out, m.target)
+			out = append(out, Broken{m.target, m.breaker.why.Load()})
 		}
 	}
 	return out

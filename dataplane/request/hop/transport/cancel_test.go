@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
 	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/fault"
 )
 
 // place is where the upstream of a test is: connections made with the config to the address are handled.
@@ -29,9 +31,9 @@ func TestCallerLeavesAtAnyStep(t *testing.T) {
 	}
 	for name, step := range leavings(ca) {
 		t.Run(name, func(t *testing.T) {
-			leave(t, step, sockets)
+			leave(t, step, sockets, wheres[name])
 			synctest.Test(t, func(t *testing.T) {
-				if took := leave(t, step, pipes); took != 0 {
+				if took := leave(t, step, pipes, wheres[name]); took != 0 {
 					t.Errorf("took %v", took)
 				}
 			})
@@ -92,8 +94,14 @@ func leavings(ca *authority) map[string]leaving {
 	}
 }
 
+// wheres is in which phase a caller may have left. An answer that begins may not have been heard yet.
+var wheres = map[string][]fault.Phase{
+	"name resolution": {fault.DNS}, "connect": {fault.Connect}, "TLS": {fault.TLS}, "large request": {fault.Headers}, "head": {fault.Headers},
+	"body": {fault.Headers, fault.Body}, "stream": {fault.Headers, fault.Stream},
+}
+
 // leave has the caller leave and returns how long the call went on.
-func leave(t *testing.T, step leaving, at place) time.Duration {
+func leave(t *testing.T, step leaving, at place, wheres []fault.Phase) time.Duration {
 	t.Helper()
 	reached := make(chan struct{}, 1)
 	cfg, to, q := step(t, at, reached)
@@ -115,8 +123,14 @@ func leave(t *testing.T, step leaving, at place) time.Duration {
 	<-reached
 	start := time.Now()
 	cancel()
-	wantGone(t, <-ended, context.Canceled)
-	return time.Since(start)
+	err := <-ended
+	took := time.Since(start)
+	wantGone(t, err, context.Canceled)
+	var left interface{ Reached() fault.Phase }
+	if !errors.As(err, &left) || !slices.Contains(wheres, left.Reached()) {
+		t.Errorf("%v, want it to have ended in %v", err, wheres)
+	}
+	return took
 }
 
 func TestDeadlineOfTheCallerIsNoFault(t *testing.T) {

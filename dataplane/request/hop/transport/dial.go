@@ -86,7 +86,7 @@ func (r *Response) resolve(ctx context.Context, p *pool, t *table.Target) ([]net
 // unopened tells the caller's end, the total limit and a fault of the step apart.
 func (r *Response) unopened(err error, step func(error) *fault.Error) error {
 	if r.ctx.Err() != nil {
-		return gone(r.ctx)
+		return gone(r.ctx, step(err).Phase)
 	}
 	f := step(err)
 	if f.Kind == fault.TimedOut {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"syscall"
 	"time"
@@ -25,10 +24,22 @@ func internal(what string) *fault.Error {
 		Message: "the gateway made a request it can't send", Hint: "this is a defect of the gateway; please report it with the trace id"}
 }
 
-// gone says that the caller's context ended the call. It is no fault.
-func gone(ctx context.Context) error {
-	return fmt.Errorf("transport: the call was given up: %w", ctx.Err())
+// givenUp says that the caller's context ended the call. It is no fault.
+type givenUp struct {
+	at    fault.Phase
+	cause error
 }
+
+func gone(ctx context.Context, at fault.Phase) error { return &givenUp{at, ctx.Err()} }
+
+func (e *givenUp) Error() string {
+	return "transport: the call was given up in phase " + e.at.String() + ": " + e.cause.Error()
+}
+
+func (e *givenUp) Unwrap() error { return e.cause }
+
+// Reached is where the call was then: dns, connect, tls, headers, body or stream. Who asks looks for an error with this method.
+func (e *givenUp) Reached() fault.Phase { return e.at }
 
 // timedOut makes a fault of a missed deadline; when it was the total limit that passed, it says so instead.
 func (r *Response) timedOut(p fault.Phase, err error, message, hint string) *fault.Error {
@@ -148,7 +159,7 @@ func certificateFault(err error) *fault.Error {
 // headFault is a failure before the head of the answer was complete.
 func (r *Response) headFault(err error) error {
 	if r.ctx.Err() != nil {
-		return gone(r.ctx)
+		return gone(r.ctx, fault.Headers)
 	}
 	if fault.As(err) != nil {
 		return err
@@ -186,7 +197,7 @@ func (r *Response) tooLarge(p fault.Phase, what, hint string) *fault.Error {
 // bodyFault is a failure after the head.
 func (r *Response) bodyFault(err error) error {
 	if r.ctx.Err() != nil {
-		return gone(r.ctx)
+		return gone(r.ctx, r.phase())
 	}
 	f := fault.As(err)
 	switch {

@@ -157,7 +157,7 @@ func (r *Response) writePieces(body []byte) (n int, err error) {
 func (r *Response) sendFailed(n int, err error) error {
 	r.keep, r.sendErr = false, err
 	if r.ctx.Err() != nil {
-		return gone(r.ctx)
+		return gone(r.ctx, fault.Headers)
 	}
 	if r.stalled {
 		return r.timedOut(fault.Headers, err, "the upstream didn't take the request in time",

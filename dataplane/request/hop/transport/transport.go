@@ -28,6 +28,7 @@ import (
 
 	"github.com/hopgate/hopgate/dataplane/table"
 	"github.com/hopgate/hopgate/dataplane/telemetry"
+	"github.com/hopgate/hopgate/proto/fault"
 )
 
 // Defaults of Config.
@@ -137,7 +138,7 @@ func (r *Response) begin(c *Client, t *table.Target, req *Request) error {
 		return err
 	}
 	if r.ctx.Err() != nil {
-		return gone(r.ctx)
+		return gone(r.ctx, fault.Connect)
 	}
 	p := c.pool(t)
 	if err := r.deliver(p, t, req); err != nil {
