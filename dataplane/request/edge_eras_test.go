@@ -7,6 +7,7 @@ import (
 
 	"github.com/hopgate/hopgate/dataplane/mcptest"
 	configv1 "github.com/hopgate/hopgate/proto/gen/hopgate/config/v1"
+	exposed "github.com/hopgate/hopgate/proto/names"
 )
 
 // Each server hears the revision it has agreed to, whatever the client said to the others.
@@ -124,14 +125,20 @@ func TestMirroredNamesAreEncodedAnew(t *testing.T) {
 	odd := []string{"wetter-köln", "plain", " blank", "=?base64?x", "tab\tbed", "日本語", "=?base64?YQ==?="}
 	up := &mcptest.RichModern{}
 	for _, n := range odd {
-		up.Resources = append(up.Resources, `{"name":"r","uri":"`+strings.ReplaceAll(n, "\t", `\t`)+`"}`)
+		raw := strings.ReplaceAll(n, "\t", `\t`)
+		up.Resources = append(up.Resources, `{"name":"r","uri":"`+raw+`"}`)
+		up.Tools = append(up.Tools, `{"name":"`+raw+`","inputSchema":{"type":"object"}}`)
 	}
 	u := mcptest.Start(t, up)
 	g := start(t, settings{servers: map[string]*configv1.ServerSpec{"rich": server(u.URL)}})
 	for _, w := range ways {
 		for _, n := range odd {
-			raw := strings.ReplaceAll(n, "\t", `\t`)
-			a := g.send(t, "POST", w.path, modernCall("tools/call", `"name":"`+w.prefix+raw+`"`), modernHeads("tools/call", encoded(w.name(n)))...)
+			name := n
+			if w.server != "" {
+				name = exposed.Expose(w.server, n) // odd ones are respelled there
+			}
+			raw := strings.ReplaceAll(name, "\t", `\t`)
+			a := g.send(t, "POST", w.path, modernCall("tools/call", `"name":"`+raw+`"`), modernHeads("tools/call", encoded(name))...)
 			if a.status != 200 || !strings.Contains(a.body, "complete") {
 				t.Errorf("%s %q: %d %s", w.path, n, a.status, a.body)
 			}
