@@ -27,7 +27,7 @@ type ToolsAsk struct {
 	Pins bool
 }
 
-// Tools lists tools as the key sees them. Servers whose tools are missing are told under a table, else to errs.
+// Tools lists tools as the key sees them. Servers whose tools are missing, or of which some were left out, are told under a table, else to errs.
 func (g Gateway) Tools(ctx context.Context, ask ToolsAsk, out, errs io.Writer) error {
 	if ask.Pins {
 		return g.pins(ctx, ask.Name, out)
@@ -77,12 +77,12 @@ func eachPage(ctx context.Context, s *mcp.ClientSession, do func(*mcp.ListToolsR
 }
 
 // part is what an endpoint of several servers says came of one of them.
-type part struct{ Status, Error string }
+type part struct{ Status, Error, Cause, Warning string }
 
 // outcomes is the member of _meta in which endpoints of several servers say what came of each.
 const outcomes = "hopgate.dev/outcomes"
 
-// failed takes the outcomes other than ok out of a page's _meta.
+// failed takes the outcomes out of a page's _meta of which something is to be said.
 func failed(meta mcp.Meta, missing map[string]part) {
 	b, err := json.Marshal(meta[outcomes])
 	if err != nil {
@@ -93,7 +93,7 @@ func failed(meta mcp.Meta, missing map[string]part) {
 		return
 	}
 	for server, o := range all {
-		if o.Status != "ok" && o.Status != "" {
+		if o.Status != "ok" && o.Status != "" || o.Warning != "" {
 			missing[server] = o
 		}
 	}
@@ -102,12 +102,23 @@ func failed(meta mcp.Meta, missing map[string]part) {
 func printMissing(w io.Writer, missing map[string]part) {
 	for _, server := range slices.Sorted(maps.Keys(missing)) {
 		o := missing[server]
-		line := "tools of " + server + " are missing: " + o.Status
-		if o.Error != "" {
-			line += " (" + o.Error + ")"
-		}
-		fmt.Fprintln(w, clean(line))
+		fmt.Fprintln(w, clean(o.said(server)))
 	}
+}
+
+// said is what is told of a server's part.
+func (o part) said(server string) string {
+	if o.Status == "ok" {
+		return "tools of " + server + ": " + o.Warning
+	}
+	line := "tools of " + server + " are missing: " + o.Status
+	if o.Error != "" {
+		line += " (" + o.Error + ")"
+	}
+	if o.Cause != "" {
+		line += ", at last " + o.Cause
+	}
+	return line
 }
 
 // pins writes what the server itself says of its tools, whatever its config makes of them.

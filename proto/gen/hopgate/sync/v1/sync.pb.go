@@ -1418,7 +1418,7 @@ type UpstreamHealth struct {
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
-	// Instances that get no calls because their breaker is open, as masked URLs; at most 32.
+	// Instances that get no calls because their breaker is open, at most 32: a masked URL each, and in brackets what failed last.
 	Open []string `protobuf:"bytes,5,rep,name=open,proto3" json:"open,omitempty"`
 	// Pinned tools whose definition has changed; at most 100.
 	Drifted       []string `protobuf:"bytes,6,rep,name=drifted,proto3" json:"drifted,omitempty"`
