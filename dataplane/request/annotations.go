@@ -36,7 +36,7 @@ func (h *Handler) hints(x *exchange) error {
 	}
 	if _, drifted := list.Drifted[x.rec.Tool]; drifted {
 		return &fault.Error{Hop: fault.Gateway, Phase: fault.Policy, Kind: fault.Mismatch, Status: http.StatusForbidden, Server: x.server.Name,
-			Message: "the tool " + shown(x.rec.Tool) + " of the server " + x.server.Name + " has changed since its definition was pinned",
+			Message: "the tool " + x.tool() + " of the server " + x.server.Name + " has changed since its definition was pinned",
 			Hint:    "look at what has changed, and renew the pin in spec.tools.overrides: `hopgate tools " + x.server.Name + " --pins`"}
 	}
 	return nil

@@ -20,6 +20,7 @@ func TestACallInASessionOfItsOwnIsCancelled(t *testing.T) {
 		c.Answer(`{"content":[]}`)
 	}}
 	s, seen := withRich(t, up)
+	s.servers["also"] = server(mcptest.Start(t, &mcptest.Rich{Mute: true}).URL) // what keeps the session alive
 	g := start(t, s)
 	id, other := g.join(t, "/mcp"), g.join(t, "/mcp")
 	forget(up)

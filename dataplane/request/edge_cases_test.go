@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +15,8 @@ import (
 // edgeCase is one way in which MCP proxies are known to break, and what shows that this one doesn't.
 type edgeCase struct {
 	title string
-	// tests by name, those of other packages behind their path from here; each with the defect that was put into the code once to see it red.
-	// Tests from before this table have none there.
+	// tests by name, those of other packages behind their path from here; each with the defect that was put into the code once to see it red, and
+	// the function it was in, in backquotes behind its type or package.
 	tests map[string]string
 	// bridging: the case is about two eras that meet, or partly so.
 	bridging bool
@@ -23,150 +25,179 @@ type edgeCase struct {
 var edgeCases = map[string][]edgeCase{
 	"ids, envelopes, bytes": {
 		{title: "a string id answered as a number, or the other way round", tests: map[string]string{
-			"TestIDsKeepTypeAndSpelling":         "ids lose their quotes in exchange.id",
-			"TestIDsOfServersComeBackAsTheyWere": "answerAsked makes every id a string"}},
+			"TestIDsKeepTypeAndSpelling":         "ids lose their quotes in `exchange.id`",
+			"TestIDsOfServersComeBackAsTheyWere": "every id a string in `Handler.answerAsked`"}},
 		{title: "integers above 2^53 rounded", tests: map[string]string{
-			"TestRequestsArriveByteForByte": "", "TestAnswersArriveByteForByte": "",
-			"TestNumbersSurvive": "capabilities decoded and encoded in greet"}},
+			"TestRequestsArriveByteForByte": "requests decoded and encoded again in `Handler.forward`",
+			"TestAnswersArriveByteForByte":  "answers decoded and encoded again in `Handler.relayWhole`",
+			"TestNumbersSurvive":            "capabilities decoded and encoded again in `Servers.Initialize`"}},
 		{title: "an event longer than a scanner's limit", tests: map[string]string{
-			"hop/transport/TestEventsOfALongLivedStreamAreWholeWhateverTheirSize": "",
-			"TestLongEventsPass": "a limit of 1 MiB in exchange.next"}},
+			"hop/transport/TestEventsOfALongLivedStreamAreWholeWhateverTheirSize": "a limit of 64 KiB in `Response.NextEvent`",
+			"TestLongEventsPass": "a limit of 1 MiB in `exchange.next`"}},
 		{title: "an event without its type", tests: map[string]string{
-			"TestAnswersArriveByteForByte":        "",
-			"TestEventsOfTheGatewayNameTheirType": "faults on streams without their event's type"}},
+			"TestAnswersArriveByteForByte":        "events lose their type in `Handler.relayEvents`",
+			"TestEventsOfTheGatewayNameTheirType": "faults on streams without their event's type in `Reply.late`"}},
 		{title: "200 instead of 202 for notifications", tests: map[string]string{
-			"TestNotificationsAreAccepted":          "",
-			"TestNotificationsToSeveralAreAccepted": "tell returns what a server says"}},
+			"TestNotificationsAreAccepted":          "200 in `exchange.accepted`",
+			"TestNotificationsToSeveralAreAccepted": "200 and a body in `Handler.tell`"}},
 		{title: "invented progress tokens, tokens that collide", tests: map[string]string{
-			"TestProgressTokensAreTheClientsOwn": "a token put beside the trace context in forward"}},
+			"TestProgressTokensAreTheClientsOwn": "a token put beside the trace context in `Handler.forward`"}},
 		{title: "a cancellation with another id, or to another server", tests: map[string]string{
-			"TestCallersWhoLeaveEndTheUpstreamCall": "", "TestLeavingCancelsTheCall": "the server's call outlives its caller's in exchange",
-			"TestCancellationsFindTheirCall":   "cancellations accepted and dropped in tell",
-			"TestServersTakeTheirRequestsBack": "requestId of a server's cancellation not sealed"}},
+			"TestCallersWhoLeaveEndTheUpstreamCall": "the server's stream outlives its caller's in `Handler.lasting`",
+			"TestLeavingCancelsTheCall":             "the server's call outlives its caller's in `Handler.exchange`",
+			"TestCancellationsFindTheirCall":        "cancellations accepted and dropped in `Handler.tell`",
+			"TestServersTakeTheirRequestsBack":      "requestId of a server's cancellation not sealed in `Names.dressMessage`"}},
 		{title: "structured content of errors refused, results validated again", tests: map[string]string{
-			"TestResultsArentJudged": "relayWhole refuses structured content of errors"}},
+			"TestResultsArentJudged": "structured content of errors refused in `Handler.relayWhole`"}},
 	},
 	"lists and aggregation": {
 		{title: "nextCursor dropped, the cursor not forwarded", tests: map[string]string{
-			"TestCursorsLeadToTheEnd":       "the cursor not forwarded in source.page",
-			"TestCursorsThatLeadNowhereEnd": "the catalogue's walk takes a cursor again"}},
+			"TestCursorsLeadToTheEnd":       "the cursor not forwarded in `source.page`",
+			"TestCursorsThatLeadNowhereEnd": "a cursor taken again in `walker.add`"}},
 		{title: "one broken server kills all, failure shown as an empty catalogue", tests: map[string]string{
-			"TestABrokenServerBreaksOnlyItself": "one member's fault is the list's",
-			"TestFailureIsNoEmptyCatalogue":     "capabilities of missing servers left out"}},
+			"TestABrokenServerBreaksOnlyItself": "one member's fault is the list's in `Servers.List`",
+			"TestFailureIsNoEmptyCatalogue":     "capabilities of missing servers left out in `gather.AppendInitialize`"}},
 		{title: "tools silently lost, caps on their number", tests: map[string]string{
-			"TestNoToolIsLost": "long names cut without their own digits"}},
+			"TestNoToolIsLost": "names cut with digits that depend on the server alone in `names.Expose`"}},
 		{title: "list_changed never reaches clients", tests: map[string]string{
-			"TestASessionIsServedByEveryDataPlane": "", "TestServersAskThroughTheAggregate": "",
-			"TestChangesOfListsAreTold": "changes of tools not heard in changedBy"}},
+			"TestASessionIsServedByEveryDataPlane": "GET sent without its session in `Handler.listen`",
+			"TestServersAskThroughTheAggregate":    "only servers that need sessions listened to in `Servers.Listen`",
+			"TestChangesOfListsAreTold":            "changes of tools not heard in `leg.ChangedBy`"}},
 		{title: "URIs rewritten in lists only, or read as URLs", tests: map[string]string{
-			"TestEveryURIThatIsShownCanBeRead":   "owner leaves the wrapped URI in the body",
-			"TestResultsNameResourcesAsListsDo":  "JSON answers not dressed in relayJSON",
-			"TestUpdatesNameWhatWasSubscribedTo": "URIs of notifications stay the server's"}},
+			"TestEveryURIThatIsShownCanBeRead":   "the wrapped URI left in the body in `Handler.owner`",
+			"TestResultsNameResourcesAsListsDo":  "JSON answers not dressed in `Handler.relayJSON`",
+			"TestUpdatesNameWhatWasSubscribedTo": "URIs of notifications stay the server's in `Names.dressMessage`"}},
 		{title: "a list for one kept for all", tests: map[string]string{
-			"TestFilteredListsAreNobodyElses": "cacheScope of narrowed lists left public",
-			"TestPrivateListsArentShared":     "lists of forwarded headers shared"}},
+			"TestFilteredListsAreNobodyElses": "narrowed lists left public in `Page.private`",
+			"TestPrivateListsArentShared":     "lists of forwarded headers shared in `leg.shared`"}},
 	},
 	"sessions": {
 		{title: "one session lost, an aggregate half alive", tests: map[string]string{
-			"TestSessionsLostUpstreamAreTold":       "",
-			"TestALostSessionIsTold":                "a call made again elsewhere although its server keeps state",
-			"TestALostSessionCostsTheOthersNothing": "a list isn't had without the lost session"}},
+			"TestSessionsLostUpstreamAreTold":       "404 within a session told as any other in `Answer.Refused`",
+			"TestALostSessionIsTold":                "a call made again elsewhere although its server keeps state in `exchange.lost`",
+			"TestALostSessionCostsTheOthersNothing": "a list isn't had without the lost session in `source.Page`",
+			"TestASessionThatIsGoneIsTold":          "calls made again in sessions of their own in `Handler.anew` without `Servers.Gone`",
+			"TestTheOnlySessionIsAllOfIt":           "servers without a session counted among the living in `Servers.left`",
+			"TestOnePingTellsThatASessionLives":     "no verdict remembered in `Servers.Gone`",
+			"TestNobodyIsSentAwayOnASuspicion":      "any failure of a ping taken for a lost session in `Servers.ping`",
+			"TestAStreamEndsWithTheLastSession":     "the last loss not told in `Listening.tried`",
+			"TestServersWithoutAStreamAreAsked":     "405 taken for a lost session in `Listening.allGone`"}},
 		{title: "a session for each operation loses the server's state", tests: map[string]string{
-			"hop/TestAnInstanceThatIsGoneIsALostSession": "",
-			"TestServersKeepTheirState":                  "the caller's upstream session not used in direct"}},
+			"hop/TestAnInstanceThatIsGoneIsALostSession": "any other instance will do in `Server.Pick`",
+			"TestServersKeepTheirState":                  "the caller's upstream session not used in `Handler.direct`"}},
 		{title: "servers with and without sessions together", tests: map[string]string{
-			"TestAggregateListsAndCalls":           "",
-			"TestServersWithAndWithoutSessionsMix": "NeedsSession not asked in direct"}},
+			"TestAggregateListsAndCalls":           "servers that gave no session refused in `session.SealMany`",
+			"TestServersWithAndWithoutSessionsMix": "NeedsSession not asked in `Handler.direct`"}},
 		{title: "a session that isn't bound to its user", tests: map[string]string{
-			"TestSessionsBelongToCallerAndEndpoint": "", "TestPeopleBehindOneKeyHaveSessionsOfTheirOwn": "",
-			"TestSealedThingsBelongToTheirCaller": "the principal not bound in seal"}},
+			"TestSessionsBelongToCallerAndEndpoint":        "the endpoint not bound in `exchange.sealSession` and `exchange.openSession`",
+			"TestPeopleBehindOneKeyHaveSessionsOfTheirOwn": "end users have the id of their key in `auth.asserted`",
+			"TestSealedThingsBelongToTheirCaller":          "the principal left out in `seal.bound`"}},
 		{title: "sessions and goroutines left behind, sessions before the Host is checked", tests: map[string]string{
-			"TestMain": "", "TestBareCallsGetTheirOwnSession": "", "TestGoodbyesAreSaidForCallersWhoLeft": "",
-			"TestNoSessionIsLeftBehind": "a walk's session not ended in source.Close"}},
+			"TestMain":                             "a ticking goroutine that outlives its stream in `reply.startPulse`",
+			"TestBareCallsGetTheirOwnSession":      "no goodbye in `Handler.oneShot`",
+			"TestGoodbyesAreSaidForCallersWhoLeft": "goodbyes end with their caller in `Hop.Goodbye`",
+			"TestNoSessionIsLeftBehind":            "a walk's session not ended in `source.Close`"}},
 		{title: "a missing session told in another shape", tests: map[string]string{
-			"TestAMissingSessionHasOneShape": "400 for a session that doesn't open"}},
+			"TestAMissingSessionHasOneShape": "400 for a session that doesn't open in `session.gone`"}},
 	},
 	"server to client": {
 		{title: "requests of servers dropped, answers to them refused until a call hangs", tests: map[string]string{
-			"TestASessionIsServedByEveryDataPlane": "", "TestServersAskThroughTheAggregate": "",
-			"TestEveryQuestionOfAServerComesThrough": "the asking session left out in answerAsked",
-			"TestAnswersThatNobodyTakesAreRefused":   "202 whatever a server says to an answer"}},
+			"TestASessionIsServedByEveryDataPlane":   "answers to servers refused in `Handler.post`",
+			"TestServersAskThroughTheAggregate":      "ids of servers' requests not sealed in `several.dressAsked`",
+			"TestEveryQuestionOfAServerComesThrough": "the asking session left out in `Handler.answerAsked`",
+			"TestAnswersThatNobodyTakesAreRefused":   "202 whatever a server says to an answer in `Handler.relay`"}},
 		{title: "answers on two streams, GET to a server without a stream", tests: map[string]string{
-			"TestRefusedVerbs":          "",
-			"TestNothingComesTwice":     "relayMerged passes events twice",
-			"TestServersWithoutAStream": "a stream that is refused for good ends the merged one"}},
+			"TestRefusedVerbs":          "405 told as a failure in `Handler.refusedVerb`",
+			"TestNothingComesTwice":     "events passed twice in `Handler.relayMerged`",
+			"TestServersWithoutAStream": "a stream that is refused for good ends the merged one in `reader.run`"}},
 		{title: "capabilities declared for the client, or not forwarded", tests: map[string]string{
-			"TestServersHearTheClientsOwnCapabilities": "leg.open declares sampling for everybody"}},
+			"TestServersHearTheClientsOwnCapabilities": "sampling declared for everybody in `Leg.Open`"}},
 		{title: "interim results pass by the guards", tests: map[string]string{
-			"TestInterimResultsPassAndRetriesAreJudged": "retries with answers not held against grants in permit"}},
+			"TestInterimResultsPassAndRetriesAreJudged": "retries with answers not held against grants in `Handler.permit`"}},
 	},
 	"versions and eras": {
 		{title: "the client's revision sent to a server that agreed to another", tests: map[string]string{
-			"TestEachServerHearsTheRevisionItAgreedTo": "the client's revision header forwarded to every owner",
-			"TestWhatWasRemovedIsGone":                 "ping answered in every era",
-			"TestTheAgreementIsTheServersWord":         "any offer agreed to"}},
+			"TestEachServerHearsTheRevisionItAgreedTo": "the client's revision forwarded to every owner in `Handler.direct`",
+			"TestWhatWasRemovedIsGone":                 "ping answered in every era in `exchange.has`",
+			"TestTheAgreementIsTheServersWord":         "any offer agreed to in `Request.answered`"}},
 		{title: "a fallback that knows one error code, a verdict kept that was none", bridging: true, tests: map[string]string{
-			"TestMixedErasAreRefusedOnceKnown": "", "TestVerdictsDontSurviveAChangeOfConfig": "", "hop/TestVerdictsHealAndAge": "",
-			"message/TestDiscoverAsEvidence": "", "message/TestInitializeAsEvidence": ""}},
+			"TestMixedErasAreRefusedOnceKnown":       "nothing learned of answers in `Handler.relayWhole`",
+			"TestVerdictsDontSurviveAChangeOfConfig": "verdicts kept under the server's name in `memory.note`",
+			"hop/TestVerdictsHealAndAge":             "verdicts never age in `verdict.fresh`",
+			"message/TestDiscoverAsEvidence":         "-32601 the only error that is a no in `message.Discover`",
+			"message/TestInitializeAsEvidence":       "any error is a no in `message.Initialized`"}},
 		{title: "discovery that promises what isn't there", bridging: true, tests: map[string]string{
-			"TestDiscoveryPromisesWhatIsThere": "discovery promised with servers of the earlier era"}},
+			"TestDiscoveryPromisesWhatIsThere": "servers of the earlier era passed over in `Servers.Discover`"}},
 		{title: "a request without a revision refused before anybody looks at its era", bridging: true, tests: map[string]string{
-			"TestRequestsWithoutARevisionAreServed": "a missing revision refused in speak"}},
+			"TestRequestsWithoutARevisionAreServed": "a missing revision refused in `exchange.speak`"}},
 	},
 	"HTTP, paths, buffering": {
 		{title: "the relative address of the old transport, prefixes of paths", tests: map[string]string{
-			"../face/TestAnOldClientHasAWholeSession": "", "../face/TestAnOldClientOfTheAggregate": "", "TestMethodsAndPaths": ""}},
+			"../face/TestAnOldClientHasAWholeSession": "an address relative to the stream's own in `stream.stay`",
+			"../face/TestAnOldClientOfTheAggregate":   "the aggregate's prefix lost in `stream.stay`",
+			"TestMethodsAndPaths":                     "a slash behind the path makes another one in `endpoint.Parse`"}},
 		{title: "403 for the name of a proxy", tests: map[string]string{
-			"TestHostsAndOriginsAreChecked": "",
-			"TestNamesBehindAProxyPass":     "public names refused wherever the socket is"}},
+			"TestHostsAndOriginsAreChecked": "public names known in forwarded hosts only in `Listener.hostAllowed`",
+			"TestNamesBehindAProxyPass":     "public names refused wherever the socket is in `Listener.hostAllowed`"}},
 		{title: "events held back by compression or buffers", tests: map[string]string{
-			"TestEventsArriveAsTheyAreSent": "",
-			"TestNobodyHoldsEventsBack":     "streams without X-Accel-Buffering"}},
+			"TestEventsArriveAsTheyAreSent": "events not flushed in `pulse.send`",
+			"TestNobodyHoldsEventsBack":     "streams without X-Accel-Buffering in `Reply.Stream`"}},
 		{title: "faults of kept-alive sessions and streams", tests: map[string]string{
-			"TestQuietStreamsAreKeptAlive": "", "TestQuietStreamsOutliveTheWriteLimit": "", "hop/transport/TestStaleIdleConnections": "",
-			"TestQuietStreamsOfSeveralAreKeptAlive": "merged streams without a keep-alive"}},
+			"TestQuietStreamsAreKeptAlive":           "a blank line behind the comment in `pulse.beat`",
+			"TestQuietStreamsOutliveTheWriteLimit":   "the time for writing given once in `sink.arm`",
+			"hop/transport/TestStaleIdleConnections": "kept connections not looked at in `pool.get`",
+			"TestQuietStreamsOfSeveralAreKeptAlive":  "merged streams without a keep-alive in `Handler.relayMerged`"}},
 		{title: "servers that speak HTTP each in their own manner", tests: map[string]string{
-			"hop/transport/TestUnusualButValidAnswers": "",
-			"TestServersAnswerInAnyManner":             "event streams not read in leg.read"}},
+			"hop/transport/TestUnusualButValidAnswers": "LF alone ends no line in `transport.trimEnd`",
+			"TestServersAnswerInAnyManner":             "event streams not read in `Leg.read`"}},
 	},
 	"authentication": {
 		{title: "the wrong scheme, host or path in resource_metadata behind TLS", tests: map[string]string{
-			"TestDocumentsNameExactlyWhatWasAskedFor": "",
-			"TestDocumentsNameTheOutsideBehindTLS":    "documents' origin from the Host header"}},
+			"TestDocumentsNameExactlyWhatWasAskedFor": "the challenge's address without the route in `Handler.challenge`",
+			"TestDocumentsNameTheOutsideBehindTLS":    "documents' origin from the Host header in `Handler.document`"}},
 		{title: "a resource that isn't the URL that was used", tests: map[string]string{
-			"wellknown/TestResourceIsTheURLOfTheRoute": "",
-			"TestTheResourceIsTheURLThatWasUsed":       "a slash behind the resource"}},
+			"wellknown/TestResourceIsTheURLOfTheRoute": "the bare origin as the resource in `wellknown.Answer`",
+			"TestTheResourceIsTheURLThatWasUsed":       "a slash behind the resource in `wellknown.Answer`"}},
 	},
 	"from the text": {
 		{title: "a call sent again after a reset", tests: map[string]string{
-			"hop/TestACallThatMayHaveRunIsNeverSentTwice": "", "hop/transport/TestBytesSentAndNoAnswerIsNeverSentAgain": "",
-			"TestABrokenCallIsSentOnce": "every call repeatable in hints"}},
+			"hop/TestACallThatMayHaveRunIsNeverSentTwice":            "every call may run twice in `sending.repeats`",
+			"hop/transport/TestBytesSentAndNoAnswerIsNeverSentAgain": "a request sent again on another connection in `Response.begin`",
+			"TestABrokenCallIsSentOnce":                              "every call repeatable in `Handler.hints`"}},
 		{title: "a change of config that cuts subscriptions", tests: map[string]string{
-			"TestAStreamEndsWithWhatOpenedIt":     "",
-			"TestSubscriptionsEndWithTheirResult": "merged subscriptions end without their result"}},
+			"TestAStreamEndsWithWhatOpenedIt":     "a caller that is restricted now keeps its stream in `Handler.judge`",
+			"TestSubscriptionsEndWithTheirResult": "merged subscriptions end without their result in `Handler.relayMerged`"}},
 		{title: "Mcp-Name not encoded again", tests: map[string]string{
-			"TestMirroredNamesAreEncodedAnew": "Mcp-Name not encoded again in rewrite"}},
+			"TestMirroredNamesAreEncodedAnew": "Mcp-Name not encoded again in `exchange.rewrite`"}},
 		{title: "names twice in an object", tests: map[string]string{
-			"message/TestScanRefusals": "", "TestNoSpellingOfACallPassesTheGrants": "",
-			"TestRepeatedNamesAreRefused": "repeated names let through by the scan"}},
+			"message/TestScanRefusals":             "names twice in an object let through in `cursor.name`",
+			"TestNoSpellingOfACallPassesTheGrants": "calls without an id not held against grants in `exchange.allowed`",
+			"TestRepeatedNamesAreRefused":          "names twice in an object let through in `cursor.name`"}},
 		{title: "Accept narrowed to JSON", tests: map[string]string{
-			"TestOutboundRequestsAreBuiltFromNothing": "",
-			"TestServersAreOfferedBothForms":          "JSON alone accepted from servers"}},
+			"TestOutboundRequestsAreBuiltFromNothing": "GET asks for JSON in `Hop.appendFields`",
+			"TestServersAreOfferedBothForms":          "JSON alone accepted from servers in `Hop.appendFields`"}},
 		{title: "long streams that use up the connections to a server", tests: map[string]string{
-			"TestStreamsPerCallerAreLimited":   "",
-			"TestManyStreamsLeaveRoomForCalls": "50 places for streams"}},
+			"TestStreamsPerCallerAreLimited":   "a stream's place not given back in `Handler.stay`",
+			"TestManyStreamsLeaveRoomForCalls": "50 places for streams in `Handler.stay`"}},
 		{title: "a batch for a server that takes none", tests: map[string]string{
-			"TestABatchIsAnsweredInItsOrder": "", "TestABatchForSeveralServers": "", "TestBatchesAreOfOneRevision": ""}},
-		{title: "Expect: 100-continue", tests: map[string]string{"TestExpectedContinue": ""}},
-		{title: "trailers", tests: map[string]string{"TestHeadersThatTravel": "", "TestServersAnswerInAnyManner": "event streams not read in leg.read"}},
-		{title: "bodies in gzip", tests: map[string]string{"TestBodiesInEveryCoding": ""}},
-		{title: "streams that are resumed elsewhere", tests: map[string]string{"TestBrokenStreamsAreResumed": "Last-Event-ID not forwarded"}},
+			"TestABatchIsAnsweredInItsOrder": "batches forwarded as they came in `Handler.post`",
+			"TestABatchForSeveralServers":    "JSON answers left out of the stream in `bundle.one`",
+			"TestBatchesAreOfOneRevision":    "batches without a revision taken outside of sessions in `exchange.mayBatch`"}},
+		{title: "Expect: 100-continue", tests: map[string]string{
+			"TestExpectedContinue": "Expect taken for a header like any other in `head.meaning`"}},
+		{title: "trailers", tests: map[string]string{
+			"TestHeadersThatTravel":        "trailers added to the header in `Listener.serve`",
+			"TestServersAnswerInAnyManner": "event streams not read in `Leg.read`"}},
+		{title: "bodies in gzip", tests: map[string]string{
+			"TestBodiesInEveryCoding": "codings known in small letters alone in `Handler.readBody`"}},
+		{title: "streams that are resumed elsewhere", tests: map[string]string{
+			"TestBrokenStreamsAreResumed": "Last-Event-ID not forwarded in `Handler.listen`"}},
 	},
 }
 
-// Each case has tests that exist, and each test of an edge case says which defect it was seen to find.
+// Each case has tests that exist, and each of these says which defect it was seen to find, in a function that exists.
 func TestEveryEdgeCaseHasItsTests(t *testing.T) {
-	noted := map[string]bool{}
+	noted, known := map[string]bool{}, functions(t)
 	for heading, cases := range edgeCases {
 		for _, c := range cases {
 			if len(c.tests) == 0 {
@@ -174,12 +205,17 @@ func TestEveryEdgeCaseHasItsTests(t *testing.T) {
 			}
 			for name, defect := range c.tests {
 				dir, test := filepath.Split(name)
-				file := testFile(t, filepath.Clean(dir+"."), test)
-				if file == "" {
+				if testsIn(t, filepath.Clean(dir+"."))[test] == "" {
 					t.Errorf("%s: %s: there is no %s", heading, c.title, name)
 				}
-				if edge := dir == "" && strings.HasPrefix(file, "edge_"); edge != (defect != "") {
-					t.Errorf("%s: %s: %s in %s, the defect %q", heading, c.title, name, file, defect)
+				in := quoted.FindAllStringSubmatch(defect, -1)
+				if len(in) == 0 {
+					t.Errorf("%s: %s: the defect %q is in no function", heading, name, defect)
+				}
+				for _, f := range in {
+					if !known[f[1]] {
+						t.Errorf("%s: %s: there is no function %s", heading, name, f[1])
+					}
 				}
 				noted[name] = true
 			}
@@ -202,11 +238,6 @@ func TestEveryEdgeCaseHasItsTests(t *testing.T) {
 
 var parsed = map[string]map[string]string{}
 
-func testFile(t *testing.T, dir, name string) string {
-	t.Helper()
-	return testsIn(t, dir)[name]
-}
-
 // testsIn are the tests of a folder, with their files.
 func testsIn(t *testing.T, dir string) map[string]string {
 	t.Helper()
@@ -227,4 +258,45 @@ func testsIn(t *testing.T, dir string) map[string]string {
 		}
 	}
 	return parsed[dir]
+}
+
+var quoted = regexp.MustCompile("`([^`]*)`")
+
+// functions are those of the product: methods behind their type, others behind their package.
+func functions(t *testing.T) map[string]bool {
+	t.Helper()
+	known := map[string]bool{}
+	for _, root := range []string{"..", "../../proto"} {
+		fatal(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			for _, d := range f.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok {
+					known[behind(f, fn)+"."+fn.Name.Name] = true
+				}
+			}
+			return nil
+		}))
+	}
+	return known
+}
+
+// behind is the type of a method, or the package of any other function.
+func behind(f *ast.File, fn *ast.FuncDecl) string {
+	if fn.Recv == nil {
+		return f.Name.Name
+	}
+	of := fn.Recv.List[0].Type
+	if p, ok := of.(*ast.StarExpr); ok {
+		of = p.X
+	}
+	if id, ok := of.(*ast.Ident); ok {
+		return id.Name
+	}
+	return "" // of a generic type
 }

@@ -43,7 +43,9 @@ func TestALostSessionIsTold(t *testing.T) {
 // Where a server needn't keep state, its lost session costs an endpoint of several servers nothing: lists stay whole and calls go on.
 func TestALostSessionCostsTheOthersNothing(t *testing.T) {
 	up := linked()
-	f := startFleet(t, up)
+	f := startFleet(t, up, func(s *settings) {
+		s.servers["also"] = server(mcptest.Start(t, &mcptest.Rich{Mute: true}).URL) // what keeps the session alive
+	})
 	c := f.join(t, ways[1])
 	for _, id := range up.Sessions() {
 		up.Forget(id)

@@ -63,6 +63,7 @@ type exchange struct {
 	admission auth.Admission
 	principal *table.Principal
 	scope     route.Scope         // what the endpoint opens for the caller
+	elsewhere bool                // parts of many live in other data planes, and were taken out of it
 	several   bool                // the endpoint is one of several servers, whatever their number is now
 	many      session.Many        // what the caller's session holds there
 	server    *table.Server       // the one that is called; nil while several are
@@ -70,6 +71,8 @@ type exchange struct {
 	drifted   map[string]struct{} // tools that the server's config hides since they have changed
 	hears     []route.Member      // whose streams are merged into the caller's
 	alone     bool                // the call gets a session of its own
+	declined  []string            // raw ids of the server's requests on this call that were answered with an error
+	called    string              // the tool by the name that the caller has for it; empty: the server's own
 	limits    []*table.Limit      // those the call counts against
 	permit    policy.Permit
 	prepaid   []*table.Limit // that were charged before it was known whom the call is for

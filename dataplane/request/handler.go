@@ -230,6 +230,9 @@ func (h *Handler) match(x *exchange) (err error) {
 	x.several = true
 	x.scope, err = route.Several(x.table, x.principal, x.door, x.in.Header["X-Mcp-Servers"],
 		route.Place{Region: h.cfg.Region, Internal: x.from.Internal, Client: x.from.Client})
+	if err == nil && x.rec.Debug {
+		x.reply.Legs = new(reply.Legs)
+	}
 	return err
 }
 

@@ -93,6 +93,7 @@ func (h *Handler) absent(x *exchange, u *session.Upstream) (owner string, elsewh
 func (h *Handler) dropAbsent(x *exchange) {
 	x.many.Upstreams = slices.DeleteFunc(x.many.Upstreams, func(u session.Upstream) bool {
 		_, elsewhere := h.absent(x, &u)
+		x.elsewhere = x.elsewhere || elsewhere
 		return elsewhere
 	})
 }

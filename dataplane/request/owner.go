@@ -43,7 +43,11 @@ func (h *Handler) owner(x *exchange) (m route.Member, err error) {
 	case "completion/complete":
 		return h.ownerOfRef(x)
 	}
-	m, uri, ok := x.scope.Resource(x.env.URIString(x.body))
+	wrapped := x.env.URIString(x.body)
+	if wrapped == "" {
+		return m, x.noSubject("uri", "the URI of the resource")
+	}
+	m, uri, ok := x.scope.Resource(wrapped)
 	if !ok {
 		return m, x.unknownResource()
 	}
@@ -52,6 +56,9 @@ func (h *Handler) owner(x *exchange) (m route.Member, err error) {
 
 func (h *Handler) ownerOfTool(x *exchange) (m route.Member, err error) {
 	shown := x.env.NameString(x.body)
+	if shown == "" {
+		return m, x.noSubject("name", "the name of the tool")
+	}
 	m, tool, ok := x.scope.Tool(shown, h.paidNames(x, catalogue.Tools, &err))
 	switch {
 	case err != nil:
@@ -62,10 +69,14 @@ func (h *Handler) ownerOfTool(x *exchange) (m route.Member, err error) {
 	if tool == shown {
 		return m, nil
 	}
+	x.called = shown
 	return m, x.rewrite(message.Rename(x.spare(), x.body, &x.env, tool), tool)
 }
 
 func (h *Handler) ownerOfPrompt(x *exchange, shown string) (m route.Member, prompt string, err error) {
+	if shown == "" {
+		return m, "", x.noSubject("name", "the name of the prompt")
+	}
 	m, prompt, ok := x.scope.Prompt(shown, h.paidNames(x, catalogue.Prompts, &err))
 	if err == nil && !ok {
 		err = unknownName("prompt", shown)
@@ -82,7 +93,17 @@ func (h *Handler) ownerOfRef(x *exchange) (m route.Member, err error) {
 		}
 		return m, x.rewrite(message.ReplaceRef(x.spare(), x.body, &x.env, name), "")
 	}
-	m, uri, ok := x.scope.Resource(x.env.RefURIString(x.body))
+	wrapped := x.env.RefURIString(x.body)
+	switch {
+	case wrapped != "":
+	case x.env.RefTypeString(x.body) == "ref/prompt":
+		return m, x.noSubject("ref.name", "the name of the prompt")
+	case x.env.RefTypeString(x.body) == "ref/resource":
+		return m, x.noSubject("ref.uri", "the URI of the resource template")
+	default:
+		return m, x.noSubject("ref", `what is completed, {"type": "ref/prompt", "name": …} or {"type": "ref/resource", "uri": …}`)
+	}
+	m, uri, ok := x.scope.Resource(wrapped)
 	if !ok {
 		return m, x.unknownResource()
 	}

@@ -66,7 +66,7 @@ func besideTools(method string) bool {
 func (x *exchange) allowedCall() error {
 	tool := x.rec.Tool
 	if !x.access.Tool(tool) {
-		return x.denied("the tool "+shown(tool)+" of the server "+x.server.Name+" is not open to this caller",
+		return x.denied("the tool "+x.tool()+" of the server "+x.server.Name+" is not open to this caller",
 			"`hopgate explain grant` says which grant closes it")
 	}
 	if err := x.onlyShown(tool); err != nil {
@@ -84,7 +84,7 @@ func (x *exchange) allowedCall() error {
 	case broken != nil:
 		return x.named(broken)
 	case rule != nil:
-		return x.denied("the argument "+shown(rule.Parameter)+" of the tool "+shown(tool)+" "+rule.Problem,
+		return x.denied("the argument "+shown(rule.Parameter)+" of the tool "+x.tool()+" "+rule.Problem,
 			"`hopgate explain grant` says which rule it is")
 	}
 	return nil
@@ -107,7 +107,7 @@ func (x *exchange) onlyShown(tool string) error {
 	case err != nil:
 		return x.named(err)
 	case other != "":
-		return x.denied("the argument "+shown(other)+" of the tool "+shown(tool)+" is left out by the config of the server "+x.server.Name,
+		return x.denied("the argument "+shown(other)+" of the tool "+x.tool()+" is left out by the config of the server "+x.server.Name,
 			"send only the arguments that tools/list shows")
 	}
 	return nil

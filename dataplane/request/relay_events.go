@@ -30,7 +30,7 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 	if err := x.reply.Stream(); err != nil {
 		return clientGone(x, err)
 	}
-	answered, resumable := false, false
+	answered, resumable, unheard := false, false, x.unheard(true)
 	for {
 		err := x.next(a)
 		if errors.Is(err, io.EOF) || err != nil && answered {
@@ -38,6 +38,9 @@ func (h *Handler) relayEvents(x *exchange, a *hop.Answer) error {
 		}
 		if err != nil {
 			return x.cut(err, resumable)
+		}
+		if unheard && h.decline(x) {
+			continue
 		}
 		if err := x.tailor(); err != nil {
 			return x.cut(err, resumable)
@@ -117,6 +120,7 @@ func (x *exchange) cut(err error, resumable bool) error {
 
 // collapse turns an event stream into the one JSON answer that a caller without Accept: text/event-stream wants.
 func (h *Handler) collapse(x *exchange, a *hop.Answer) error {
+	unheard := x.unheard(false)
 	for {
 		err := x.next(a)
 		if errors.Is(err, io.EOF) {
@@ -124,6 +128,9 @@ func (h *Handler) collapse(x *exchange, a *hop.Answer) error {
 		}
 		if err != nil {
 			return x.named(err)
+		}
+		if unheard && h.decline(x) {
+			continue
 		}
 		if err := x.tailor(); err != nil {
 			return err

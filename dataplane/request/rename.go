@@ -16,7 +16,16 @@ func (h *Handler) reshape(x *exchange) error {
 	if tool == shown {
 		return nil
 	}
+	x.called = shown
 	return x.rewrite(message.Rename(x.spare(), x.body, &x.env, tool), tool)
+}
+
+// tool names the called tool as its caller does, for what the caller is told: the server's own name may be one that the config hides.
+func (x *exchange) tool() string {
+	if x.called != "" {
+		return shown(x.called)
+	}
+	return shown(x.rec.Tool)
 }
 
 // spare is the buffer for a body that is written anew.

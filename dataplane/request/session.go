@@ -71,8 +71,15 @@ func (x *exchange) lost(status int) bool {
 	return status == http.StatusNotFound && x.several && x.call.Session != "" && !x.alone && !x.server.NeedsSession && x.rec.Method != "resources/subscribe"
 }
 
-// anew makes a call again in a session of its own. An answer to what the server had asked in the lost one is for nobody any more.
+// anew makes a call again in a session of its own, unless nothing is left of the caller's: then the client is to begin anew. An answer to what the
+// server had asked in the lost one is for nobody any more.
 func (h *Handler) anew(x *exchange) error {
+	r, owner := x.asked(), x.server.Name
+	if own, _ := x.many.Of(owner); own.ID == x.call.Session { // an answer may have been for a session of one call
+		if err := h.several.Gone(x.ctx, &r, func(server string) bool { return server == owner }); err != nil {
+			return err
+		}
+	}
 	if x.env.Kind != message.Request {
 		return x.accepted()
 	}

@@ -1,6 +1,8 @@
 package request
 
 import (
+	"github.com/hopgate/hopgate/dataplane/request/hop/credential"
+	"github.com/hopgate/hopgate/dataplane/table"
 	"net/http"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
@@ -78,14 +80,29 @@ func (h *Handler) askSeveral(x *exchange) error {
 
 // asked is the request as package several wants it.
 func (x *exchange) asked() several.Request {
-	return several.Request{Request: x.legRequest(), Door: x.door, Scope: &x.scope, Env: &x.env, Body: x.body}
+	return several.Request{Request: x.legRequest(), Door: x.door, Scope: &x.scope, Env: &x.env, Body: x.body, Elsewhere: x.elsewhere}
 }
 
 // legRequest is the request as package leg wants it.
 func (x *exchange) legRequest() leg.Request {
 	capabilities, client := x.client()
-	return leg.Request{Record: &x.rec, Now: x.now, Era: x.era, Revision: x.call.Revision, Table: x.table, Principal: x.principal, Header: x.in.Header,
+	return leg.Request{Spoke: x.spoke(), Record: &x.rec, Now: x.now, Era: x.era, Revision: x.call.Revision, Table: x.table, Principal: x.principal, Header: x.in.Header,
 		Token: x.admission.Token, Expires: x.admission.Expires, Single: !x.several, Session: &x.many, Capabilities: capabilities, Client: client}
+}
+
+// spoke notes for diagnostics how servers are spoken to; nil: nobody asked. It outlives the request with the legs.
+func (x *exchange) spoke() func(s *table.Server, bound *credential.Bound, revision string, err error) {
+	legs := x.reply.Legs
+	if legs == nil {
+		return nil
+	}
+	return func(s *table.Server, bound *credential.Bound, revision string, err error) {
+		if bound == nil {
+			legs.Add(reply.Leg{Server: s, Kept: true})
+			return
+		}
+		legs.Add(reply.Leg{Server: s, Resolution: bound.Resolution, Token: bound.Shown, Revision: revision, Fault: fault.As(err)})
+	}
 }
 
 // client is what the caller's client says of itself, as raw JSON: in its session, or on each request. It is short in both: each leg has a copy, and
@@ -134,15 +151,6 @@ func (x *exchange) answerAll(answer []byte, err error) error {
 	return nil
 }
 
-func unknownMethod(x *exchange) error {
-	status := http.StatusOK
-	if x.era == message.Modern {
-		status = http.StatusNotFound // 2026-07-28, error codes
-	}
-	return &fault.Error{Hop: fault.Gateway, Phase: fault.Route, Kind: fault.Unsupported, Status: status, Code: fault.CodeMethodNotFound,
-		Message: "Method not found: endpoints of several servers don't have it", Hint: "send it to the endpoint of one server, /{server}/mcp"}
-}
-
 // greet answers initialize, and gives the caller the sessions that were begun in sealed form.
 func (h *Handler) greet(x *exchange, r *several.Request) error {
 	answer, token, err := h.several.Initialize(x.ctx, r, x.ans[:0])
@@ -153,14 +161,16 @@ func (h *Handler) greet(x *exchange, r *several.Request) error {
 	return x.answerAll(answer, err)
 }
 
-// tell passes a notification on to servers. What became of it nobody asks: 202.
+// tell passes a notification on to servers. What became of it nobody asks: 202, unless the whole session is gone.
 func (h *Handler) tell(x *exchange) error {
 	if several.Tells(x.rec.Method) {
 		if err := h.spread(x); err != nil {
 			return err
 		}
 		r := x.asked()
-		h.several.Notify(x.ctx, &r)
+		if err := h.several.Notify(x.ctx, &r); err != nil {
+			return err
+		}
 	}
 	return x.accepted()
 }
@@ -219,7 +229,9 @@ func (h *Handler) endSeveral(x *exchange) error {
 		return err
 	}
 	r := x.asked()
-	h.several.End(x.ctx, &r)
+	if err := h.several.End(x.ctx, &r); err != nil {
+		return err
+	}
 	x.done("ok")
 	x.reply.Whole(http.StatusOK, nil, nil)
 	return nil

@@ -154,7 +154,7 @@ func TestAnInstanceThatIsGoneIsALostSession(t *testing.T) {
 	_, _, rec, err := outcome(newHop(t), t.Context(), c)
 	f := fault.As(err)
 	if f == nil || f.Hop != fault.Upstream || f.Phase != fault.Session || f.Kind != fault.NotFound || f.HTTPStatus() != 404 || rec.Attempts != 0 {
-		t.Errorf("%v", err)
+		t.Fatalf("%v", err)
 	}
 	if !strings.Contains(f.Hint, "initialize again") {
 		t.Error(f.Hint)

@@ -2,9 +2,11 @@ package leg
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/hop/transport"
@@ -122,16 +124,22 @@ func (l *Leg) Open(ctx context.Context, capabilities, client []byte) (message.He
 	}
 	hello, ok := message.ReadInitialize(data)
 	if !ok {
-		return hello, notGreeted(l.Member.Server.Name)
+		return hello, l.notGreeted()
 	}
 	l.Call.Session, l.Call.Revision, l.own = id, hello.Revision, true
+	l.told(nil)
 	l.Announced(&hello)
 	return hello, nil
 }
 
-func notGreeted(server string) error {
-	return &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Unsupported, Remote: true, Server: server,
-		Message: "the server " + server + " refused to begin a session", Hint: "look at the server's own log"}
+func (l *Leg) notGreeted() error {
+	name := l.Member.Server.Name
+	f := &fault.Error{Hop: fault.Upstream, Phase: fault.Protocol, Kind: fault.Unsupported, Remote: true, Server: name,
+		Message: "the server " + name + " refused to begin a session", Hint: "look at the server's own log"}
+	if l.m.cfg.Hop.Known(l.Member.Server, l.now).NotLegacy {
+		f.Code, f.Message, f.Hint = fault.CodeVersion, "the server "+name+" speaks a later era of MCP, without sessions", "use a client of revision 2026-07-28"
+	}
+	return f
 }
 
 // Initialized ends the handshake that Open began.
@@ -150,8 +158,32 @@ func (l *Leg) Close(ctx context.Context) {
 // Announced takes in what the server said of itself.
 func (l *Leg) Announced(hello *message.Hello) { l.m.announced.note(l.Member.Server, hello) }
 
-// End ends the caller's session of the server.
-func (l *Leg) End(ctx context.Context) {
-	l.own = l.Call.Session != ""
-	l.Close(ctx)
+// endTimeout bounds the end of a caller's session. It is ended even if the caller leaves meanwhile.
+const endTimeout = 5 * time.Second
+
+// End ends the caller's session of the server, if it has one. hop.SessionLost of the error: it was gone already.
+func (l *Leg) End(ctx context.Context) error {
+	if l.Call.Session == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	l.Call.Method, l.Call.Body = http.MethodDelete, nil
+	a, err := l.m.cfg.Hop.Send(ctx, &l.Call, &l.rec)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if a.Status == http.StatusNotFound {
+		return a.Refused(nil, l.Member.Server.Name, true).Fault
+	}
+	return nil
+}
+
+// Ping asks the server whether it still knows the caller's session. Whatever error it is, hop.SessionLost says whether it doesn't.
+func (l *Leg) Ping(ctx context.Context) error {
+	l.rec.Method, l.Call.Repeatable = "ping", true
+	_, _, err := l.Answer(ctx, message.AppendAsk(nil, message.Ask{ID: "hopgate-" + rand.Text(), Method: l.rec.Method, Revision: l.Call.Revision,
+		Traceparent: l.Call.Traceparent}))
+	return err
 }

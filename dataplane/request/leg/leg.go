@@ -69,6 +69,28 @@ type Request struct {
 	Session *session.Many
 	// Capabilities and Client are what the caller's client says of itself, raw JSON and short: they stay in memory with lists that are kept.
 	Capabilities, Client []byte
+	// Lost is told, before List returns, that the server doesn't know the caller's session any more, though the list was had in another one; nil:
+	// nobody wants to know.
+	Lost func(server string)
+	// Spoke is told how a server is spoken to, as it becomes known, also behind the end of the request; nil: nobody wants to know.
+	Spoke func(s *table.Server, bound *credential.Bound, revision string, err error)
+}
+
+// Aside returns r with a record of its own, under which legs are told of that belong to it when its own record has been told of already. Told
+// ends it.
+func (m *Maker) Aside(r *Request) Request {
+	aside, record := *r, apart(r.Record)
+	aside.Record, aside.Spoke = &record, nil
+	return aside
+}
+
+// Told tells of the legs of what Aside returned.
+func (m *Maker) Told(aside *Request) { m.cfg.Telemetry.ExportLegs(aside.Record) }
+
+// apart is what legs take of their request's record, without the legs that it has.
+func apart(p *telemetry.Record) telemetry.Record {
+	return telemetry.Record{IDs: p.IDs, Sampled: p.Sampled, Debug: p.Debug, State: p.State, HTTPMethod: p.HTTPMethod, Path: p.Path,
+		ClientAddr: p.ClientAddr, Caller: p.Caller, EndUser: p.EndUser, Session: p.Session, ConfigRevision: p.ConfigRevision}
 }
 
 // Leg is one server's part of a request. One goroutine uses it at a time.
@@ -77,11 +99,13 @@ type Leg struct {
 	// Call is the next call to the server, as far as it is known.
 	Call hop.Call
 
-	m   *Maker
-	ask credential.Ask
-	rec telemetry.Record
-	era message.Era
-	now time.Time
+	m     *Maker
+	ask   credential.Ask
+	spoke func(s *table.Server, bound *credential.Bound, revision string, err error)
+	bound credential.Bound
+	rec   telemetry.Record
+	era   message.Era
+	now   time.Time
 
 	live bool // the caller's session holds one of this server
 	own  bool // Call.Session is one of this leg alone
@@ -93,7 +117,7 @@ type Leg struct {
 // New prepares a leg to a member on behalf of r, in the caller's session of that server if there is one. Finish tells what came of it.
 func (m *Maker) New(r *Request, to *route.Member) *Leg {
 	s := to.Server
-	l := &Leg{m: m, Member: *to, era: r.Era, now: r.Now}
+	l := &Leg{m: m, Member: *to, era: r.Era, now: r.Now, spoke: r.Spoke}
 	m.cfg.Telemetry.BeginLeg(r.Record, &l.rec)
 	l.rec.Server, l.rec.Method, l.rec.Era = s.Name, r.Record.Method, r.Record.Era
 	if t := s.Target; t != nil {
@@ -128,7 +152,8 @@ func (m *Maker) finish(r *Request, rec *telemetry.Record, err error) {
 }
 
 // Prepare finds out whether the server can be called at all, and what it wants of us.
-func (l *Leg) Prepare(ctx context.Context) error {
+func (l *Leg) Prepare(ctx context.Context) (err error) {
+	defer func() { l.told(err) }()
 	s := l.Member.Server
 	if s.Target == nil {
 		return NoEndpoint(s, l.m.cfg.Region)
@@ -141,10 +166,16 @@ func (l *Leg) Prepare(ctx context.Context) error {
 		return nil
 	}
 	l.rec.Credential.Start = time.Now()
-	bound, err := l.m.cfg.Credentials.Resolve(ctx, &l.ask)
+	l.bound, err = l.m.cfg.Credentials.Resolve(ctx, &l.ask)
 	l.rec.Credential.End = time.Now()
-	l.Call.Credential = bound.Fields
+	l.Call.Credential = l.bound.Fields
 	return err
+}
+
+func (l *Leg) told(err error) {
+	if l.spoke != nil {
+		l.spoke(l.Member.Server, &l.bound, l.Call.Revision, err)
+	}
 }
 
 // NoEndpoint is the fault for a server that can't be reached from a region.

@@ -18,14 +18,17 @@ func (m *Maker) List(ctx context.Context, r *Request, of *route.Member, kind cat
 	l.rec.Method, l.walks = kind.Method(), true
 	l.ask.Header = r.Header.Clone() // the walk may outlive the request
 	src := &source{seed: *l, leg: l, capabilities: bytes.Clone(r.Capabilities), client: bytes.Clone(r.Client)}
-	rec := l.rec // that of the leg belongs to the walk
+	src.seed.spoke = nil // a watch is nobody's
+	rec := l.rec         // that of the leg belongs to the walk
 	key, keep := r.key(of.Server, kind)
 	walk := m.cfg.Lore.List
 	if !keep {
 		walk = m.cfg.Lore.Alone
 	}
 	list, err := walk(ctx, key, of.Server, src)
-	src.settle(&rec)
+	if src.settle(&rec) && r.Lost != nil {
+		r.Lost(of.Server.Name)
+	}
 	m.finish(r, &rec, err)
 	return list, err
 }
@@ -76,15 +79,20 @@ func (r *Request) key(s *table.Server, kind catalogue.Kind) (key catalogue.Key, 
 		key.Scope = r.Principal.ID
 		return key, false // what it lists may depend on what was done in this session
 	}
+	key.Scope = r.scope(s)
+	return key, len(s.ClientHeaders)+len(s.ForwardHeaders) == 0 && s.Auth.Type != "passthrough"
+}
+
+// scope tells for whom a server's answers are: empty for everybody.
+func (r *Request) scope(s *table.Server) string {
 	if shared(s) {
-		return key, true
+		return ""
 	}
-	key.Scope = r.Principal.ID
 	if s.Auth.Flow == "token_exchange" { // one person's tokens may open different things
 		sum := sha256.Sum256([]byte(r.Token))
-		key.Scope += " " + string(sum[:])
+		return r.Principal.ID + " " + string(sum[:])
 	}
-	return key, len(s.ClientHeaders)+len(s.ForwardHeaders) == 0 && s.Auth.Type != "passthrough"
+	return r.Principal.ID
 }
 
 // shared reports whether a server sees the same credential whoever calls.

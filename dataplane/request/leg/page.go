@@ -40,6 +40,7 @@ type paged struct {
 
 // page takes the answer of a walk out of a JSON body or an event stream.
 func (l *Leg) page(ctx context.Context, a *hop.Answer) ([]byte, error) {
+	catalogue.Reached(ctx, fault.Body)
 	p := &paged{ctx: ctx, from: a, limit: pageLimit(l.Call.Settings)}
 	if a.Type == transport.JSON {
 		return p.whole()
@@ -145,6 +146,13 @@ func (p *paged) tooLarge() error {
 		size, hint = strconv.FormatInt(p.limit, 10)+" bytes", hint+", or raise limits.event"
 	}
 	return &fault.Error{Hop: fault.Upstream, Phase: fault.Body, Kind: fault.TooLarge, Message: "the server answered with a page of more than " + size, Hint: hint}
+}
+
+// Timely greets the server by do, within ctx, unless it ran out of time with that lately: then the fault is there at once, so that a server which
+// hangs behind its head costs greetings its time once.
+func (l *Leg) Timely(ctx context.Context, r *Request, kind catalogue.Kind, do func() error) error {
+	s := l.Member.Server
+	return l.m.cfg.Lore.Timely(ctx, s, kind, r.scope(s), func() error { return l.late(do()) })
 }
 
 // late marks the end of a walk's time where the server hadn't begun to answer. Its breaker counts that; without one the catalogue does.

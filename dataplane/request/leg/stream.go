@@ -19,30 +19,23 @@ import (
 // Stream is a leg that listens to what a server says. One goroutine opens it and reads it.
 type Stream struct {
 	*Leg
-	// Lost is told that the server has lost the caller's session, which it needs; nil: nobody wants to know. Set before the first Open.
-	Lost func(server string)
+	// Tried is told what came of each attempt to open the stream; nil: nobody wants to know. Set before the first Open.
+	Tried func(first bool, err error)
 
 	parent telemetry.Record // in place of the request's, which goes on without it
-	tried  chan struct{}    // closed behind the first attempt to open
 	stands bool             // it was opened, and its end hasn't been told
-	once   bool             // tried is closed
+	again  bool             // it was tried
 }
 
 // Stream prepares a stream of a member on behalf of r. It is opened, told of and finished by itself, as often as it takes.
 func (m *Maker) Stream(r *Request, of *route.Member, mcp string) *Stream {
-	p := r.Record
-	l := &Stream{Leg: m.New(r, of), tried: make(chan struct{}), parent: telemetry.Record{IDs: p.IDs, Sampled: p.Sampled, Debug: p.Debug, State: p.State,
-		HTTPMethod: p.HTTPMethod, Path: p.Path, ClientAddr: p.ClientAddr, Caller: p.Caller, EndUser: p.EndUser, Session: p.Session,
-		ConfigRevision: p.ConfigRevision}}
+	l := &Stream{Leg: m.New(r, of), parent: apart(r.Record)}
 	l.Call.Stream, l.rec.Method, l.Call.MCPMethod = true, mcp, mcp
 	if mcp == "" {
 		l.Call.Method = http.MethodGet
 	}
 	return l
 }
-
-// Tried is closed when the first attempt to open the stream is over.
-func (l *Stream) Tried() <-chan struct{} { return l.tried }
 
 // Open opens the stream, as gather.Funnel wants it.
 func (l *Stream) Open(ctx context.Context) (gather.Events, error) {
@@ -53,13 +46,10 @@ func (l *Stream) Open(ctx context.Context) (gather.Events, error) {
 		return err
 	})
 	l.stands = err == nil
-	if hop.SessionLost(err) {
-		l.mourn()
+	if l.Tried != nil {
+		l.Tried(!l.again, err)
 	}
-	if !l.once {
-		l.once = true
-		close(l.tried)
-	}
+	l.again = true
 	return e, err
 }
 
@@ -99,19 +89,6 @@ func (l *Stream) connect(ctx context.Context) (gather.Events, error) {
 	}
 	l.disbelieved(a.Status)
 	return nil, a.Refused(nil, l.Member.Server.Name, l.Call.Session != "").Fault
-}
-
-// mourn is what becomes of a merged stream when a server doesn't know the caller's session any more: it ends when that can't be done without, so
-// that the client comes back and is told; otherwise it goes on with the streams of the others.
-func (l *Stream) mourn() {
-	name := l.Member.Server.Name
-	switch {
-	case l.Lost == nil:
-	case l.Member.Server.NeedsSession:
-		l.Lost(name)
-	default:
-		l.m.cfg.Log.Info("a merged stream goes on without a server that doesn't know its session any more", "server", name)
-	}
 }
 
 // Broke tells of the end of a stream that stood. That it couldn't be opened is told already.

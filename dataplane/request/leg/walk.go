@@ -18,8 +18,9 @@ type source struct {
 	capabilities, client []byte
 	ready                bool
 
-	mu  sync.Mutex
-	rec telemetry.Record // as of the last exchange; guarded by mu
+	mu   sync.Mutex
+	rec  telemetry.Record // as of the last exchange; guarded by mu
+	lost bool             // the server has lost the caller's session; guarded by mu
 }
 
 // Page fetches one page. Where the server has lost the caller's session the list is had in one of its own, unless that server keeps state in
@@ -28,6 +29,9 @@ func (s *source) Page(ctx context.Context, kind catalogue.Kind, cursor string) (
 	data, err := s.page(ctx, kind, cursor)
 	if l := s.leg; l.live && !l.own && hop.SessionLost(err) && !l.Member.Server.NeedsSession {
 		l.live, l.Call.Instance, s.ready = false, 0, false
+		s.mu.Lock()
+		s.lost = true
+		s.mu.Unlock()
 		data, err = s.page(ctx, kind, cursor)
 	}
 	if err != nil {
@@ -88,11 +92,12 @@ func (s *source) note() {
 	s.rec = s.leg.rec
 }
 
-// settle copies what was measured so far into the record of the leg that waited.
-func (s *source) settle(to *telemetry.Record) {
+// settle copies what was measured so far into the record of the leg that waited. lost: the walk found the caller's session gone.
+func (s *source) settle(to *telemetry.Record) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.rec.Start.IsZero() {
 		to.Upstream, to.UpstreamStatus, to.Attempts, to.Credential = s.rec.Upstream, s.rec.UpstreamStatus, s.rec.Attempts, s.rec.Credential
 	}
+	return s.lost
 }

@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/gather"
 	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/message"
+	"github.com/hopgate/hopgate/dataplane/request/route"
 	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/proto/fault"
 )
@@ -32,7 +34,10 @@ func (s *Servers) Initialize(ctx context.Context, r *Request, dst []byte) (answe
 	index := indexOf(legs)
 	outs := s.each(ctx, r, legs, func(ctx context.Context, l *leg.Leg) (err error) {
 		l.Call.Revision = r.Record.Revision
-		hellos[index[l]], err = l.Open(ctx, capabilities, client)
+		err = l.Timely(ctx, &r.Request, catalogue.Initialize, func() (err error) {
+			hellos[index[l]], err = l.Open(ctx, capabilities, client)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -123,31 +128,50 @@ func parts(legs []*leg.Leg, hellos []message.Hello, outs []gather.Outcome) []gat
 // Discover appends the answer to server/discover (2026-07-28) to dst. Eras aren't bridged: where a server has a handshake only, the caller is told to
 // use that, so that no server is lost without a word.
 func (s *Servers) Discover(ctx context.Context, r *Request, dst []byte) ([]byte, error) {
-	legs := s.legs(r, r.Scope.Members())
+	members := r.Scope.Members()
+	if err := s.legacy(r, members); err != nil {
+		return dst, err // nobody needs to be asked
+	}
+	legs := s.legs(r, members)
 	hellos := make([]message.Hello, len(legs))
 	index := indexOf(legs)
 	outs := s.each(ctx, r, legs, func(ctx context.Context, l *leg.Leg) error {
-		l.Call.MCPMethod, l.Call.Repeatable = r.Record.Method, true
-		data, _, err := l.Answer(ctx, r.carried(l))
-		if err != nil {
+		return l.Timely(ctx, &r.Request, catalogue.Discover, func() (err error) {
+			hellos[index[l]], err = discover(ctx, r, l)
 			return err
-		}
-		hello, ok := message.ReadDiscover(data)
-		if !ok || !slices.Contains(hello.Versions, r.Record.Revision) {
-			return otherEra(l.Member.Server.Name, r.Record.Revision)
-		}
-		hellos[index[l]] = hello
-		l.Announced(&hello)
-		return nil
+		})
 	})
-	for i := range outs {
-		if of := legs[i].Member.Server; s.cfg.Hop.Known(of, r.Now).NotModern || of.Protocol == "legacy" {
-			return dst, otherEra(of.Name, r.Record.Revision)
-		}
+	if err := s.legacy(r, members); err != nil {
+		return dst, err
 	}
 	g := gather.Greeting{Revision: r.Record.Revision, Versions: message.ModernRevisions(), Agent: s.cfg.Agent, ToolsOnly: r.toolsOnly(legs),
 		Parts: parts(legs, hellos, outs), Outcomes: outs}
 	return gather.AppendDiscover(dst, r.id(), g), nil
+}
+
+// discover asks one server.
+func discover(ctx context.Context, r *Request, l *leg.Leg) (hello message.Hello, err error) {
+	l.Call.MCPMethod, l.Call.Repeatable = r.Record.Method, true
+	data, _, err := l.Answer(ctx, r.carried(l))
+	if err != nil {
+		return hello, err
+	}
+	hello, ok := message.ReadDiscover(data)
+	if !ok || !slices.Contains(hello.Versions, r.Record.Revision) {
+		return hello, otherEra(l.Member.Server.Name, r.Record.Revision)
+	}
+	l.Announced(&hello)
+	return hello, nil
+}
+
+// legacy is the refusal of an endpoint of which one server is known to speak the earlier era only.
+func (s *Servers) legacy(r *Request, members []route.Member) error {
+	for i := range members {
+		if of := members[i].Server; of.Protocol == "legacy" || s.cfg.Hop.Known(of, r.Now).NotModern {
+			return otherEra(of.Name, r.Record.Revision)
+		}
+	}
+	return nil
 }
 
 func otherEra(server, requested string) error {

@@ -2,6 +2,8 @@ package several
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/hopgate/hopgate/dataplane/request/catalogue"
 	"github.com/hopgate/hopgate/dataplane/request/gather"
@@ -16,12 +18,17 @@ func (s *Servers) List(ctx context.Context, r *Request, kind catalogue.Kind, dst
 	if err != nil {
 		return dst, err
 	}
-	parts, outcomes := s.lists(ctx, r, r.members(kind), kind)
+	parts, outcomes, lost := s.lists(ctx, r, r.members(kind), kind)
 	if err := ctx.Err(); err != nil {
 		return dst, err
 	}
 	if err := r.broken(outcomes); err != nil {
 		return dst, err
+	}
+	if len(lost) > 0 {
+		if err := s.Gone(ctx, r, func(server string) bool { return slices.Contains(lost, server) }); err != nil {
+			return dst, err
+		}
 	}
 	page := gather.Page{Scope: r.Scope, Kind: kind, Parts: parts, After: after, Most: r.Table.Settings().Page, Modern: r.Era == message.Modern,
 		Now: r.Now, Outcomes: outcomes}
@@ -59,10 +66,11 @@ func (r *Request) members(kind catalogue.Kind) []route.Member {
 	return kept
 }
 
-// lists brings the members' lists: those at hand at once, the others in parallel.
-func (s *Servers) lists(ctx context.Context, r *Request, members []route.Member, kind catalogue.Kind) ([]gather.ListPart, []gather.Outcome) {
-	parts := make([]gather.ListPart, len(members))
-	outcomes := make([]gather.Outcome, len(members))
+// lists brings the members' lists: those at hand at once, the others in parallel. lost are the servers that were found to have lost the caller's
+// session.
+func (s *Servers) lists(ctx context.Context, r *Request, members []route.Member, kind catalogue.Kind) (parts []gather.ListPart, outcomes []gather.Outcome,
+	lost []string) {
+	parts, outcomes = make([]gather.ListPart, len(members)), make([]gather.Outcome, len(members))
 	var missing []route.Member
 	var at []int
 	for i := range members {
@@ -70,14 +78,23 @@ func (s *Servers) lists(ctx context.Context, r *Request, members []route.Member,
 		var ok bool
 		if parts[i].List, ok = s.cfg.Legs.Peek(&r.Request, members[i].Server, kind); !ok {
 			missing, at = append(missing, members[i]), append(at, i)
+		} else if r.Spoke != nil {
+			r.Spoke(members[i].Server, nil, "", nil)
 		}
 	}
 	if len(missing) == 0 {
-		return parts, outcomes
+		return parts, outcomes, nil
+	}
+	var mu sync.Mutex
+	asked := r.Request
+	asked.Lost = func(server string) {
+		mu.Lock()
+		defer mu.Unlock()
+		lost = append(lost, server)
 	}
 	found := make([]*catalogue.List, len(missing))
 	outs := gather.Each(ctx, missing, func(ctx context.Context, i int) (err error) {
-		found[i], err = s.cfg.Legs.List(ctx, &r.Request, &missing[i], kind)
+		found[i], err = s.cfg.Legs.List(ctx, &asked, &missing[i], kind)
 		return err
 	})
 	for i, j := range at {
@@ -86,5 +103,5 @@ func (s *Servers) lists(ctx context.Context, r *Request, members []route.Member,
 			parts[j].List = found[i]
 		}
 	}
-	return parts, outcomes
+	return parts, outcomes, lost
 }

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/hopgate/hopgate/dataplane/request/gather"
+	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/session"
+	"github.com/hopgate/hopgate/dataplane/table"
+	"github.com/hopgate/hopgate/proto/fault"
 )
 
-// firstWait is how long a merged stream waits for those of servers that keep state in sessions, before it begins.
+// firstWait is how long a merged stream waits, before it begins, for those of servers that keep state in sessions, and for a first one that stands.
 const firstWait = 2 * time.Second
 
 // Listening is the standalone GET streams (MCP 2025-03-26 to 2025-11-25) of the servers of which the caller holds sessions, as one. One goroutine
@@ -22,6 +26,18 @@ type Listening struct {
 	end     context.CancelCauseFunc
 	places  []session.Position // where each of the streams stands
 	waiting [][]byte           // events that are due
+	aside   Request            // r, for what happens while the stream stands
+	firsts  chan first         // what came of the first attempt of each stream
+
+	mu   sync.Mutex
+	mute int                 // streams that won't come; guarded by mu
+	lost map[string]struct{} // servers among them that have lost the caller's session; guarded by mu
+}
+
+// first is what came of the first attempt of a stream.
+type first struct {
+	needed bool // its server keeps state in sessions
+	speaks bool // it stands, or may later
 }
 
 // Listen prepares the streams of the session, or of those servers that the caller's last event names, each from its place on if it has one. nil:
@@ -60,36 +76,80 @@ func placeOf(server string, resume []session.Position) (place string, named bool
 	return place, named
 }
 
-// Open opens the streams, until ctx ends, and waits for the first answers of the servers that keep state in sessions: when one of them has lost
-// the caller's, all of it is lost.
+// Open opens the streams, until ctx ends, and waits until one of them stands and those of the servers that keep state in sessions were tried. When
+// one of these has lost the caller's, or all have theirs, all of it is lost.
 func (l *Listening) Open(ctx context.Context) error {
 	l.ctx, l.end = context.WithCancelCause(ctx)
+	l.firsts, l.lost = make(chan first, len(l.shares)), make(map[string]struct{})
+	l.aside = *l.r
+	l.aside.Request = l.s.cfg.Legs.Aside(&l.r.Request)
+	needed := 0
 	for _, s := range l.shares {
-		s.Lost = func(server string) { l.end(bereft(server)) }
+		of := s.Member.Server
+		s.Tried = func(first bool, err error) { l.tried(of, first, err) }
+		if of.NeedsSession {
+			needed++
+		}
 	}
 	l.pour(l.ctx, func(s *leg.Stream) opener { return s.Open })
 	patience := time.NewTimer(firstWait)
 	defer patience.Stop()
-	for _, s := range l.shares {
-		if !s.Member.Server.NeedsSession {
-			continue
-		}
+	speaks := false
+	for left := len(l.shares); left > 0 && (needed > 0 || !speaks); left-- {
 		select {
-		case <-s.Tried():
+		case f := <-l.firsts:
+			speaks = speaks || f.speaks
+			if f.needed {
+				needed--
+			}
 		case <-patience.C:
 			return nil
 		case <-l.ctx.Done():
-		}
-		var server bereft
-		if errors.As(context.Cause(l.ctx), &server) {
-			return Without(string(server))
+			return l.bereft()
 		}
 	}
-	return nil
+	return l.bereft()
 }
 
-// Next waits for the next event and brings it, in dst or a buffer of its own. io.EOF: a session that is needed is lost; the client comes back, and
-// is told. gather.ErrClosed: the context ended.
+// tried takes in what came of an attempt to open a server's stream, in the goroutine of that stream. A session that the server keeps state in ends
+// the whole stream when it is lost, and so does the last one that was left, so that the client comes back and is told.
+func (l *Listening) tried(of *table.Server, begun bool, err error) {
+	f, lost := fault.As(err), hop.SessionLost(err)
+	mute := lost || errors.Is(err, errors.ErrUnsupported) || f != nil && f.Kind == fault.Unsupported // as gather.Funnel sees it
+	switch {
+	case lost && of.NeedsSession:
+		l.end(bereft(of.Name))
+	case mute && l.last(of.Name, lost) && l.allGone():
+		l.end(bereft(""))
+	case lost:
+		l.s.cfg.Log.Info("a merged stream goes on without a server that doesn't know its session any more", "server", of.Name)
+	}
+	if begun {
+		l.firsts <- first{needed: of.NeedsSession, speaks: !mute}
+	}
+}
+
+// last notes a stream that won't come, and reports whether no other one can, and a session was lost.
+func (l *Listening) last(server string, lost bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mute++; lost {
+		l.lost[server] = struct{}{}
+	}
+	return l.mute == len(l.shares) && len(l.lost) > 0
+}
+
+// allGone finds out whether nothing is left of the caller's session. Servers without a stream, and those that aren't listened to, are asked.
+func (l *Listening) allGone() bool {
+	defer l.s.cfg.Legs.Told(&l.aside.Request)
+	return l.s.goneNow(l.ctx, &l.aside, func(server string) bool {
+		_, lost := l.lost[server] // nobody adds any more
+		return lost
+	})
+}
+
+// Next waits for the next event and brings it, in dst or a buffer of its own. io.EOF: a session that is needed is lost, or all are; the client comes
+// back, and is told. gather.ErrClosed: the context ended.
 func (l *Listening) Next(dst []byte) (event []byte, err error) {
 	l.e.Raw = dst
 	for {
@@ -102,7 +162,7 @@ func (l *Listening) Next(dst []byte) (event []byte, err error) {
 		case errors.Is(err, gather.ErrQuiet):
 			l.waiting = l.news.take()
 		case errors.Is(err, gather.ErrGap): // the catalogue listens by itself, and these revisions have no word for it
-		case err != nil && l.bereaved():
+		case err != nil && l.bereft() != nil:
 			return l.out(), io.EOF
 		case err != nil:
 			return l.out(), err
@@ -123,16 +183,25 @@ func (l *Listening) Close() {
 	}
 }
 
-// bereft is the server whose lost session ends a merged stream.
+// bereft is the server whose lost session ends a merged stream; empty: all have lost theirs.
 type bereft string
 
 // Error makes it a cause for a context to end.
 func (b bereft) Error() string {
+	if b == "" {
+		return "all servers have lost their sessions"
+	}
 	return "the server " + string(b) + " has lost a session that is needed"
 }
 
-// bereaved reports whether a lost session has ended the stream.
-func (l *Listening) bereaved() bool {
+// bereft is the fault for a lost session that has ended the stream; nil: none has.
+func (l *Listening) bereft() error {
 	var b bereft
-	return errors.As(context.Cause(l.ctx), &b)
+	switch {
+	case !errors.As(context.Cause(l.ctx), &b):
+		return nil
+	case b == "":
+		return Ended()
+	}
+	return Without(string(b))
 }

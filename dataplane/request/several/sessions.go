@@ -22,15 +22,20 @@ func Tells(method string) bool {
 }
 
 // Notify passes a notification on to the servers whose sessions the caller holds. Ids of requests are the caller's own everywhere, so a
-// cancellation finds its request where that is, and means nothing to the others. What became of it nobody asks.
-func (s *Servers) Notify(ctx context.Context, r *Request) {
+// cancellation finds its request where that is, and means nothing to the others. What became of it nobody asks, unless all of them say that the
+// session is gone: Ended.
+func (s *Servers) Notify(ctx context.Context, r *Request) error {
 	switch {
 	case r.Record.Method == "notifications/progress":
 		s.tellAsker(ctx, r)
 	case s.cancel(ctx, r): // ids are unique within the caller's session, so it means nothing to the others
 	default:
-		s.toSessions(ctx, r, func(ctx context.Context, l *leg.Leg) error { return l.Send(ctx, r.carried(l)) })
+		outs := s.toSessions(ctx, r, func(ctx context.Context, l *leg.Leg) error { return l.Send(ctx, r.carried(l)) })
+		if r.allLost(outs) {
+			return Ended()
+		}
 	}
+	return nil
 }
 
 // tellAsker passes the progress of what a server asked for on to that server.
@@ -82,10 +87,11 @@ func notTaken(server string) error {
 		Code: fault.CodeMethodNotFound, Message: "the server " + server + " doesn't take a level of logging"}
 }
 
-// End ends the caller's session: each of those it holds.
-func (s *Servers) End(ctx context.Context, r *Request) {
-	s.toSessions(ctx, r, func(ctx context.Context, l *leg.Leg) error {
-		l.End(ctx)
-		return nil
-	})
+// End ends the caller's session: each of those it holds. Ended: there was none to end any more.
+func (s *Servers) End(ctx context.Context, r *Request) error {
+	outs := s.toSessions(ctx, r, func(ctx context.Context, l *leg.Leg) error { return l.End(ctx) })
+	if r.allLost(outs) {
+		return Ended()
+	}
+	return nil
 }

@@ -35,8 +35,9 @@ type Config struct {
 
 // Servers answers requests about several servers. Safe for concurrent use.
 type Servers struct {
-	cfg   Config
-	calls calls
+	cfg      Config
+	calls    calls
+	verdicts verdicts
 }
 
 // New returns Servers.
@@ -49,6 +50,8 @@ type Request struct {
 	Scope *route.Scope // what Door opens for the caller
 	Env   *message.Envelope
 	Body  []byte
+	// Elsewhere says that parts of the caller's session live in other data planes, and aren't in Session.
+	Elsewhere bool
 }
 
 func (r *Request) id() []byte { return r.Env.ID.Of(r.Body) }
