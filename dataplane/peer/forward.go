@@ -37,11 +37,7 @@ func (p *Peers) Forward(ctx context.Context, owner string, in *request.Inbound, 
 	if b, ok := req.Body.(*lent); ok {
 		defer b.end()
 	}
-	way := p.client
-	if in.Method == http.MethodGet {
-		way = p.streams
-	}
-	res, err := way.RoundTrip(req)
+	res, err := p.client.RoundTrip(req)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()

@@ -44,8 +44,7 @@ const (
 	dialTimeout  = 3 * time.Second
 	proveTimeout = 3 * time.Second
 	headTimeout  = 70 * time.Minute // above any time that a server may be given (spec.timeouts.first_byte)
-	perPeer      = 256              // connections for messages; of streams there are as many as sessions
-	idlePerPeer  = 16
+	idlePerPeer  = 16               // of those in use there are as many as callers' connections, which listen bounds
 )
 
 // Config of Peers.
@@ -65,11 +64,11 @@ type Config struct {
 
 // Peers are the other data planes. Safe for concurrent use.
 type Peers struct {
-	cfg             Config          // read-only after New
-	self            place           // read-only after New
-	client, streams *http.Transport // streams last, and must not keep messages waiting
-	notes           once
-	told            quiet
+	cfg    Config // read-only after New
+	self   place  // read-only after New
+	client *http.Transport
+	notes  once
+	told   quiet
 }
 
 // New checks cfg. Each Peers is an owner of its own, however many have one address.
@@ -85,14 +84,13 @@ func New(cfg Config) (*Peers, error) {
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	p := &Peers{cfg: cfg, self: place{address: cfg.Advertise, process: rand.Text()}}
-	p.client, p.streams = p.way(perPeer), p.way(0)
+	p.client = p.way()
 	return p, nil
 }
 
 // Close lets go of idle connections.
 func (p *Peers) Close() {
 	p.client.CloseIdleConnections()
-	p.streams.CloseIdleConnections()
 }
 
 // Self is how other data planes name this one as an owner, for Forward; empty when it advertises no address.

@@ -68,9 +68,9 @@ func (e *unproved) Unwrap() error { return e.err }
 
 var errSlow = errors.New("it didn't answer within " + proveTimeout.String())
 
-// way makes the connections to other data planes, so many to one process at most; 0: any number. Each has proved itself before it is used.
-func (p *Peers) way(most int) *http.Transport {
-	return &http.Transport{DialContext: p.dial, DialTLSContext: p.dial, ResponseHeaderTimeout: headTimeout, MaxConnsPerHost: most,
+// way makes the connections to other data planes. Each has proved itself before it is used.
+func (p *Peers) way() *http.Transport {
+	return &http.Transport{DialContext: p.dial, DialTLSContext: p.dial, ResponseHeaderTimeout: headTimeout,
 		MaxIdleConnsPerHost: idlePerPeer, IdleConnTimeout: time.Minute, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
 }
 

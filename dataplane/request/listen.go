@@ -226,7 +226,7 @@ func (x *exchange) headersOnly() error {
 // refusedVerb passes on what a server says to GET or DELETE. 405 is how servers say that they offer no such stream: not a failure.
 func (h *Handler) refusedVerb(x *exchange, a *hop.Answer) error {
 	if a.Status != http.StatusMethodNotAllowed {
-		return h.passOn(x, a)
+		return h.passOn(x, a, a.Refused(x.ans[:0], x.server.Name, x.call.Session != ""))
 	}
 	allow := a.Header.Get("Allow")
 	if allow == "" {

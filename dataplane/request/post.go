@@ -73,8 +73,13 @@ func (h *Handler) exchange(x *exchange) error {
 		return err
 	}
 	if x.lost(a.Status) {
+		r := a.Refused(x.ans[:0], x.server.Name, true)
 		a.Close() // it counts until then
-		return h.anew(x)
+		if hop.SessionLost(r.Fault) {
+			return h.anew(x)
+		}
+		r.Status = http.StatusOK // the caller would take 404 for the end of all sessions
+		return h.passOn(x, &a, r)
 	}
 	defer a.Close()
 	return h.relay(x, &a)

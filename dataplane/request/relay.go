@@ -18,7 +18,7 @@ import (
 func (h *Handler) relay(x *exchange, a *hop.Answer) error {
 	switch {
 	case a.Status/100 != 2:
-		return h.passOn(x, a)
+		return h.passOn(x, a, a.Refused(x.ans[:0], x.server.Name, x.call.Session != ""))
 	case a.Type == transport.HTML:
 		return x.notMCP(a)
 	case x.env.Kind != message.Request:
@@ -152,8 +152,7 @@ func (x *exchange) resultTooLarge() error {
 }
 
 // passOn tells the caller of an upstream's refusal: its own JSON-RPC error verbatim, or our fault.
-func (h *Handler) passOn(x *exchange, a *hop.Answer) error {
-	r := a.Refused(x.ans[:0], x.server.Name, x.call.Session != "")
+func (h *Handler) passOn(x *exchange, a *hop.Answer, r *hop.Refusal) error {
 	h.disbelieved(x, a.Status)
 	h.learn(x, r.Status, r.Body)
 	if x.bare() {

@@ -112,14 +112,13 @@ func TestOpeningsOfMergedStreamsAreTraced(t *testing.T) {
 	for _, name := range []string{"rich", "other"} {
 		var span tracetest.SpanStub
 		eventually(t, "the span of "+name, func() (ok bool) { span, ok = g.clientSpan(name); return ok })
-		found := false
-		for _, root := range g.spans.GetSpans() {
-			found = found || root.SpanKind == trace.SpanKindServer && root.SpanContext.SpanID() == span.Parent.SpanID() &&
-				root.SpanContext.TraceID() == span.SpanContext.TraceID()
-		}
-		if !found {
-			t.Errorf("%s: no opening above %v", name, span.Parent.SpanID())
-		}
+		eventually(t, "the opening above the span of "+name, func() (found bool) { // it is told when the stream stands
+			for _, root := range g.spans.GetSpans() {
+				found = found || root.SpanKind == trace.SpanKindServer && root.SpanContext.SpanID() == span.Parent.SpanID() &&
+					root.SpanContext.TraceID() == span.SpanContext.TraceID()
+			}
+			return found
+		})
 	}
 }
 

@@ -24,7 +24,8 @@ type Refusal struct {
 }
 
 // Refused reads an answer with a status outside 2xx and says what it means. A JSON-RPC body passes verbatim with its status; without one
-// the caller gets our fault. session: the request carried a session id, so 404 means that the session is gone.
+// the caller gets our fault. session: the request carried a session id, so 404 means that the session is gone, unless it comes with the error for an
+// unknown method.
 func (a *Answer) Refused(dst []byte, server string, session bool) *Refusal {
 	body, err := a.ReadAll(dst, refusalLimit)
 	if err != nil {
@@ -41,7 +42,7 @@ func (a *Answer) Refused(dst []byte, server string, session bool) *Refusal {
 		f.Phase, f.Kind, f.Remote = fault.Intermediary, fault.Mismatch, false
 		f.Message = "a redirect (" + strconv.Itoa(a.Status) + ") came where the MCP server " + server + " should have answered"
 		f.Hint = "set the endpoint to the final URL; redirects aren't followed, since they would carry requests elsewhere"
-	case a.Status == http.StatusNotFound && session:
+	case a.Status == http.StatusNotFound && session && !lacksMethod(r.Body):
 		f.Phase, f.Kind = fault.Session, fault.NotFound
 		f.Message = "the server " + server + " doesn't know this session any more"
 		f.Hint = "initialize again; the server may have restarted or dropped idle sessions"
@@ -76,18 +77,26 @@ func OfServer(err error, server string) error {
 // otherEra says in a fault that the server refused the era of the request or, as revision 2026-07-28 does with 404, its method: that isn't a
 // page that is missing.
 func otherEra(f *fault.Error, body []byte) {
-	var refusal struct {
-		Error struct{ Code int }
-	}
-	if json.Unmarshal(body, &refusal) != nil {
-		return
-	}
-	switch code := refusal.Error.Code; {
+	switch code := codeOf(body); {
 	case code == fault.CodeVersion && f.UpstreamStatus == http.StatusBadRequest:
 		f.Kind, f.Code = fault.Unsupported, fault.CodeVersion
 	case code == fault.CodeMethodNotFound && f.UpstreamStatus == http.StatusNotFound:
 		f.Kind = fault.Unsupported
 	}
+}
+
+// lacksMethod reports whether a refusal is the error for a method that the server doesn't have: servers of both eras tell it with 404 in both.
+func lacksMethod(body []byte) bool { return body != nil && codeOf(body) == fault.CodeMethodNotFound }
+
+// codeOf is the code of a JSON-RPC error; 0 for what is none.
+func codeOf(body []byte) int {
+	var refusal struct {
+		Error struct{ Code int }
+	}
+	if json.Unmarshal(body, &refusal) != nil {
+		return 0
+	}
+	return refusal.Error.Code
 }
 
 // NotMCP is the fault for a 2xx answer that isn't MCP.

@@ -36,6 +36,7 @@ func TestWhatARefusalMeans(t *testing.T) {
 		{"404", 404, "text/plain", "no", false, "headers; kind=not_found; remote=true", false},
 		{"404 in a session", 404, "text/plain", "no", true, "session; kind=not_found; remote=true", false},
 		{"404 in a session in JSON-RPC", 404, "application/json", rpcError, true, "session; kind=not_found; remote=true", true},
+		{"404 in a session that doesn't know the method", 404, "application/json", noMethod, true, "headers; kind=unsupported; remote=true", true},
 		{"404 as an answer", 404, "application/json", rpcError, false, "headers; kind=not_found; remote=true", true},
 		{"400 that refuses the revision", 400, "application/json", wrongEra, false, "headers; kind=unsupported; remote=true", true},
 		{"404 that doesn't know the method", 404, "application/json", noMethod, false, "headers; kind=unsupported; remote=true", true},

@@ -31,8 +31,8 @@ func (l *Leg) Answer(ctx context.Context, body []byte) (data []byte, sessionID s
 		r := a.Refused(nil, name, l.Call.Session != "")
 		l.disbelieved(a.Status)
 		l.m.cfg.Hop.Learn(l.Member.Server, l.rec.Method, a.Status, r.Body, l.now)
-		if a.Status == http.StatusNotFound && l.era == message.Modern && r.Body != nil {
-			return r.Body, "", nil // 2026-07-28: so comes the error for an unknown method
+		if a.Status == http.StatusNotFound && r.Body != nil && (l.era == message.Modern || l.Call.Session != "" && r.Fault.Kind == fault.Unsupported) {
+			return r.Body, "", nil // 2026-07-28: so comes the error for an unknown method; servers of both eras do it in both
 		}
 		return nil, "", r.Fault
 	}

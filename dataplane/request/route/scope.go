@@ -58,6 +58,13 @@ func (s *Scope) member(server *table.Server) (m Member, ok bool) {
 	return m, m.Access.Open()
 }
 
+// Whole is the scope as its endpoint has it, whatever the caller has narrowed it to.
+func (s *Scope) Whole() Scope {
+	whole := *s
+	whole.narrowed = nil
+	return whole
+}
+
 // Members returns the servers of the scope in the order of names. Its cost grows with the servers that the endpoint names, or with all.
 func (s *Scope) Members() []Member {
 	var out []Member

@@ -12,6 +12,7 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/hop"
 	"github.com/hopgate/hopgate/dataplane/request/message"
 	"github.com/hopgate/hopgate/dataplane/request/route"
+	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/proto/fault"
 )
 
@@ -96,21 +97,17 @@ func (s *Servers) Gone(ctx context.Context, r *Request, lost func(server string)
 	return nil
 }
 
-// goneNow is Gone for a stream, which stays for long: what was found out a moment ago won't do.
-func (s *Servers) goneNow(ctx context.Context, r *Request, lost func(server string) bool) bool {
-	by, err := s.left(ctx, r, lost)
-	return err == nil && by == "" && !r.Elsewhere
-}
-
-// left returns a server that may still know its part of the caller's session; empty: none does.
+// left returns a server that may still know its part of the caller's session; empty: none does. What the caller has narrowed this request to has no
+// say in that: the session is the endpoint's.
 func (s *Servers) left(ctx context.Context, r *Request, lost func(server string) bool) (by string, err error) {
 	var ask []route.Member
+	whole := r.Scope.Whole()
 	for i := range r.Session.Upstreams {
 		u := &r.Session.Upstreams[i]
 		if u.ID == "" || lost(u.Server) {
 			continue
 		}
-		m, open := r.Scope.Member(u.Server)
+		m, open := whole.Member(u.Server)
 		if !open { // what it holds is of no use here any more
 			continue
 		}
@@ -169,5 +166,15 @@ func (r *Request) allLost(outs []gather.Outcome) bool {
 		}
 		some = true
 	}
-	return some && !r.Elsewhere
+	return some && !r.Elsewhere && !r.leavesOut()
+}
+
+// leavesOut reports whether the session holds parts of servers that the caller has narrowed away in this request, so that nobody asked them.
+func (r *Request) leavesOut() bool {
+	whole := r.Scope.Whole()
+	return slices.ContainsFunc(r.Session.Upstreams, func(u session.Upstream) bool {
+		_, asked := r.Scope.Member(u.Server)
+		_, open := whole.Member(u.Server)
+		return u.ID != "" && open && !asked
+	})
 }

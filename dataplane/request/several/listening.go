@@ -30,8 +30,8 @@ type Listening struct {
 	firsts  chan first         // what came of the first attempt of each stream
 
 	mu   sync.Mutex
-	mute int                 // streams that won't come; guarded by mu
-	lost map[string]struct{} // servers among them that have lost the caller's session; guarded by mu
+	mute int  // streams that won't come; guarded by mu
+	lost bool // one of them was answered 404; guarded by mu
 }
 
 // first is what came of the first attempt of a stream.
@@ -80,7 +80,7 @@ func placeOf(server string, resume []session.Position) (place string, named bool
 // one of these has lost the caller's, or all have theirs, all of it is lost.
 func (l *Listening) Open(ctx context.Context) error {
 	l.ctx, l.end = context.WithCancelCause(ctx)
-	l.firsts, l.lost = make(chan first, len(l.shares)), make(map[string]struct{})
+	l.firsts = make(chan first, len(l.shares))
 	l.aside = *l.r
 	l.aside.Request = l.s.cfg.Legs.Aside(&l.r.Request)
 	needed := 0
@@ -117,9 +117,9 @@ func (l *Listening) tried(of *table.Server, begun bool, err error) {
 	f, lost := fault.As(err), hop.SessionLost(err)
 	mute := lost || errors.Is(err, errors.ErrUnsupported) || f != nil && f.Kind == fault.Unsupported // as gather.Funnel sees it
 	switch {
-	case lost && of.NeedsSession:
+	case lost && of.NeedsSession && l.gone(func(server string) bool { return server == of.Name }):
 		l.end(bereft(of.Name))
-	case mute && l.last(of.Name, lost) && l.allGone():
+	case mute && l.last(lost) && !l.r.Elsewhere && l.gone(func(string) bool { return true }):
 		l.end(bereft(""))
 	case lost:
 		l.s.cfg.Log.Info("a merged stream goes on without a server that doesn't know its session any more", "server", of.Name)
@@ -129,23 +129,23 @@ func (l *Listening) tried(of *table.Server, begun bool, err error) {
 	}
 }
 
-// last notes a stream that won't come, and reports whether no other one can, and a session was lost.
-func (l *Listening) last(server string, lost bool) bool {
+// last notes a stream that won't come, and reports whether no other one can, and a session seems lost.
+func (l *Listening) last(lost bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mute++; lost {
-		l.lost[server] = struct{}{}
-	}
-	return l.mute == len(l.shares) && len(l.lost) > 0
+	l.mute++
+	l.lost = l.lost || lost
+	return l.mute == len(l.shares) && l.lost
 }
 
-// allGone finds out whether nothing is left of the caller's session. Servers without a stream, and those that aren't listened to, are asked.
-func (l *Listening) allGone() bool {
-	defer l.s.cfg.Legs.Told(&l.aside.Request)
-	return l.s.goneNow(l.ctx, &l.aside, func(server string) bool {
-		_, lost := l.lost[server] // nobody adds any more
-		return lost
-	})
+// gone finds out whether nothing is left of the caller's session at some servers. All of them are asked, also those that aren't listened to and those
+// that have just answered 404 to GET: some have no streams at all, and say so with that.
+func (l *Listening) gone(at func(server string) bool) bool {
+	aside := l.aside
+	aside.Request = l.s.cfg.Legs.Aside(&l.aside.Request)
+	defer l.s.cfg.Legs.Told(&aside.Request)
+	by, err := l.s.left(l.ctx, &aside, func(server string) bool { return !at(server) })
+	return err == nil && by == ""
 }
 
 // Next waits for the next event and brings it, in dst or a buffer of its own. io.EOF: a session that is needed is lost, or all are; the client comes
@@ -177,10 +177,10 @@ func (l *Listening) Next(dst []byte) (event []byte, err error) {
 
 // Close ends the streams.
 func (l *Listening) Close() {
-	l.merged.Close()
 	if l.end != nil {
-		l.end(nil)
+		l.end(nil) // at first: streams may be asking for their sessions
 	}
+	l.merged.Close()
 }
 
 // bereft is the server whose lost session ends a merged stream; empty: all have lost theirs.

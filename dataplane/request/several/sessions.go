@@ -50,13 +50,18 @@ func (s *Servers) tellAsker(ctx context.Context, r *Request) {
 
 // toSessions runs do for each server of which the caller holds a session.
 func (s *Servers) toSessions(ctx context.Context, r *Request, do func(ctx context.Context, l *leg.Leg) error) []gather.Outcome {
+	return s.each(ctx, r, s.legs(r, r.held(r.Scope)), do)
+}
+
+// held are the servers of a scope of which the caller holds a session.
+func (r *Request) held(scope *route.Scope) []route.Member {
 	var members []route.Member
 	for i := range r.Session.Upstreams {
-		if m, ok := r.Scope.Member(r.Session.Upstreams[i].Server); ok {
+		if m, ok := scope.Member(r.Session.Upstreams[i].Server); ok {
 			members = append(members, m)
 		}
 	}
-	return s.each(ctx, r, s.legs(r, members), do)
+	return members
 }
 
 // SetLevel sets the level of logging wherever there is one to set. It fails when it failed everywhere, or when a session has been lost: the
@@ -89,7 +94,8 @@ func notTaken(server string) error {
 
 // End ends the caller's session: each of those it holds. Ended: there was none to end any more.
 func (s *Servers) End(ctx context.Context, r *Request) error {
-	outs := s.toSessions(ctx, r, func(ctx context.Context, l *leg.Leg) error { return l.End(ctx) })
+	whole := r.Scope.Whole()
+	outs := s.each(ctx, r, s.legs(r, r.held(&whole)), func(ctx context.Context, l *leg.Leg) error { return l.End(ctx) })
 	if r.allLost(outs) {
 		return Ended()
 	}
