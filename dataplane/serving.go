@@ -21,7 +21,7 @@ import (
 func (p *Plane) newFaces() (*face.Faces, error) {
 	c := p.cfg
 	p.hop = hop.New(p.client, c.Version)
-	p.lore = catalogue.New(catalogue.Config{Log: c.Log, Drifted: p.drifted})
+	p.lore = catalogue.New(catalogue.Config{Log: c.Log, Drifted: p.drifted, Pin: p.pinOf})
 	var err error
 	if p.peers, err = peer.New(peer.Config{Advertise: c.Advertise, TLS: c.PeerTLS, Table: p.holder, Log: c.Log}); err != nil {
 		return nil, err
@@ -52,6 +52,16 @@ func (p *Plane) drifted(server, tool string, now bool) {
 		return
 	}
 	p.cfg.Log.Info("a pinned tool is again what was pinned", "server", server, "tool", tool)
+}
+
+// pinOf is what the config in force pins a server's tool to.
+func (p *Plane) pinOf(server, tool string) string {
+	s, ok := p.holder.Load().Server(server)
+	if !ok {
+		return ""
+	}
+	v, _ := s.Shape.Show(tool)
+	return v.Pin
 }
 
 // servers are those of the config in force.

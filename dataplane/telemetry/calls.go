@@ -34,16 +34,16 @@ func (t *tally) count(r *Record) (failed bool) {
 // with. A session that is gone and a request that was the caller's to get right don't.
 func blames(r *Record) bool {
 	f := r.Fault
-	if otherEra(r) {
-		return false
-	}
-	switch f.Hop {
-	case fault.Upstream:
-		return f.Phase != fault.Session && (!f.Remote || !callers(f.Kind))
-	case fault.AuthServer:
+	if f.Hop == fault.AuthServer {
 		return !r.Credential.Start.IsZero() && f.Kind != fault.NeedsReauth && f.Kind != fault.Unauthenticated
 	}
-	return false
+	return unwell(r)
+}
+
+// unwell says whether a fault is the upstream's own.
+func unwell(r *Record) bool {
+	f := r.Fault
+	return f.Hop == fault.Upstream && !otherEra(r) && f.Phase != fault.Session && (!f.Remote || !callers(f.Kind))
 }
 
 // otherEra says whether a server refused only because it speaks another era of MCP than the call, or doesn't know its method in that era: clients

@@ -98,7 +98,8 @@ func TestFailuresComeFirstInAReportOfCallsAndTheRestWithTheNext(t *testing.T) {
 	}
 }
 
-// Red when a refused era or method counts as a failure: clients that find out what a server speaks would stop staged changes.
+// Red when a refused era, method or session, or the caller's own mistake, counts as a failure: clients would stop staged changes, and operators look
+// for what is well.
 func TestARefusedEraSpeaksAgainstNobody(t *testing.T) {
 	remote := func(status int, k fault.Kind) *fault.Error {
 		return &fault.Error{Hop: fault.Upstream, Phase: fault.Headers, Kind: k, Remote: true, UpstreamStatus: status}
@@ -114,6 +115,9 @@ func TestARefusedEraSpeaksAgainstNobody(t *testing.T) {
 		{"an unknown method, in the words of 2026-07-28", "prompts/list", "-32601", remote(404, fault.Unsupported), true},
 		{"a session wanted for discover", "server/discover", "-32001", remote(404, fault.NotFound), true},
 		{"refused here", "tools/list", "", ours, true},
+		{"a session that its client ended", "tools/call", "", &fault.Error{Hop: fault.Upstream, Phase: fault.Session, Kind: fault.NotFound, Remote: true,
+			UpstreamStatus: 404}, true},
+		{"what the caller got wrong", "tools/call", "", remote(400, fault.Malformed), true},
 		{"a wrong URL", "initialize", "", remote(404, fault.NotFound), false},
 		{"a wrong URL, asked by modern clients", "server/discover", "", remote(404, fault.NotFound), false},
 		{"no credential", "server/discover", "-32001", remote(401, fault.Unauthenticated), false},

@@ -27,12 +27,12 @@ type health struct {
 	reported int64  // guarded by mu; newest time already reported
 }
 
-// note learns from a request that had an upstream leg: an answer of any kind is health, also one that refuses the era of the call; a fault of the
-// leg is not. A call that ended for the caller's or the gateway's reasons before an answer says nothing. Of a server that gets no calls for a
+// note learns from a request that had an upstream leg: an answer of any kind is health, also one that refuses the era of the call, a session that
+// is gone, or what the caller got wrong; another fault of the leg is not. A call that ended for the caller's or the gateway's reasons before an answer says nothing. Of a server that gets no calls for a
 // while the failure is told that led to it.
 func (h *health) note(r *Record) {
 	switch {
-	case r.Fault != nil && r.Fault.Hop == fault.Upstream && !otherEra(r):
+	case r.Fault != nil && unwell(r):
 		failure := lastly(r.Fault)
 		h.mu.Lock()
 		h.failAt, h.failure = r.End.UnixNano(), failure

@@ -107,6 +107,9 @@ type Config struct {
 	// change, and at most once a minute for one tool: of a server that can't make up its mind what holds then is told. It is called from one
 	// goroutine at a time, and must neither block nor call the catalogue.
 	Drifted func(server, tool string, now bool)
+	// Pin is what the config in force pins a server's tool to; empty: to nothing, or there is no such server. With nil only lists show that a pin
+	// was renewed. It must not call the catalogue.
+	Pin func(server, tool string) string
 }
 
 // Catalogue holds the lists of all servers. Make one with New; safe for concurrent use.
@@ -149,7 +152,7 @@ func New(cfg Config) *Catalogue {
 		c.start = cfg.Now()
 	}
 	c.lists.init(cfg.MaxBytes)
-	c.drift.tell = cfg.Drifted
+	c.drift.tell, c.drift.pin = cfg.Drifted, cfg.Pin
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }

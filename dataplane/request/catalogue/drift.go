@@ -20,6 +20,7 @@ const (
 // drift remembers which pinned tools aren't what they were, so that each change is told once.
 type drift struct {
 	tell func(server, tool string, now bool)
+	pin  func(server, tool string) string
 
 	mu      sync.Mutex               // held while tell runs: so it hears one change after the other
 	servers map[string]*driftedTools // those with such a tool; guarded by mu
@@ -36,6 +37,7 @@ type driftedTools struct {
 // be doesn't say anything about what another one gets.
 type sighting struct {
 	view Key
+	saw  string // the pin of the definition that was seen
 	at   time.Duration
 
 	drifted bool // as of now
@@ -47,7 +49,11 @@ type sighting struct {
 // judge compares a list with the pins of its server, and hides what is to be hidden.
 func (c *Catalogue) judge(f *flight, l *List) {
 	shape := f.server.Shape
-	if f.key.Kind != Tools || shape == nil {
+	if f.key.Kind != Tools {
+		return
+	}
+	if shape == nil {
+		c.drift.note(f, l) // nothing is pinned any more
 		return
 	}
 	for i := range l.Items {
@@ -92,7 +98,7 @@ func (d *drift) note(f *flight, l *List) {
 	}
 	for tool := range l.Drifted {
 		seen := known.tools[tool]
-		seen.view, seen.at, seen.drifted = f.key, f.began, true
+		seen.view, seen.saw, seen.at, seen.drifted = f.key, pinOf(l, tool), f.began, true
 		known.tools[tool] = seen
 	}
 	for tool, seen := range known.tools {
@@ -104,11 +110,27 @@ func (d *drift) note(f *flight, l *List) {
 	d.tellLocked(f.server.Name, known, f.began)
 }
 
-// settle tells what changed too soon after another change to be told at once.
+// pinOf is the pin of a tool of a list as it is.
+func pinOf(l *List, tool string) string {
+	it, _ := l.Find(tool)
+	return message.Pin(it.Raw)
+}
+
+// settle tells what changed too soon after another change to be told at once, and what the config has made good: the definition that was seen is
+// pinned now, or none is. So operators see the end of it without traffic.
 func (d *drift) settle(now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for server, known := range d.servers {
+		for tool, seen := range known.tools {
+			if !seen.drifted || d.pin == nil {
+				continue
+			}
+			if pin := d.pin(server, tool); pin == "" || pin == seen.saw {
+				seen.drifted = false
+				known.tools[tool] = seen
+			}
+		}
 		d.tellLocked(server, known, now)
 	}
 }
@@ -132,14 +154,16 @@ func (d *drift) tellLocked(server string, known *driftedTools, now time.Duration
 	}
 }
 
-// mended reports whether a tool that isn't among the drifted ones of a list has gone back: it is as pinned, or isn't pinned any more. A tool
-// that isn't there says nothing. Only who saw the drift sees it go, unless that one doesn't ask any more.
+// mended reports whether a tool that isn't among the drifted ones of a list is well again: it is as pinned, isn't pinned any more, or what was
+// seen is what is pinned now. A tool that isn't there says nothing. Only who saw the drift sees it go, unless that one doesn't ask any more.
 func mended(f *flight, l *List, tool string, seen sighting) bool {
-	if pinned(f.server.Shape, tool) == "" {
+	if pin := pinned(f.server.Shape, tool); pin == "" || pin == seen.saw {
 		return true
 	}
+	view := seen.view
+	view.Server = f.key.Server // another config of the server doesn't make another view
 	_, there := l.Find(tool)
-	return there && (seen.view == f.key || f.began-seen.at > idleAfter)
+	return there && (view == f.key || f.began-seen.at > idleAfter)
 }
 
 func (d *drift) addLocked(f *flight) *driftedTools {

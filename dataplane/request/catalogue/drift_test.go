@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,7 +125,7 @@ func TestADriftedToolIsHiddenWhereTheConfigSaysSo(t *testing.T) {
 	})
 }
 
-// Red when a new config isn't believed, or an older one's walk is.
+// Red when a new config isn't believed, or an older one's walk is; when the definition that was seen isn't compared with the new pin.
 func TestARenewedPinEndsTheDrift(t *testing.T) {
 	for _, pin := range []string{message.Pin([]byte(poisoned)), ""} {
 		var heard told
@@ -135,15 +136,47 @@ func TestARenewedPinEndsTheDrift(t *testing.T) {
 			key.Scope = "key:1"
 			pass(time.Minute)
 			list(t, c, key, after, always(tools(poisoned)))
-			if pin == "" {
-				heard.want(t, "github search true", "github search false")
-				return
-			}
-			pass(11 * time.Minute)
-			list(t, c, key, after, always(tools(poisoned)))
 			heard.want(t, "github search true", "github search false")
 		})
 	}
+}
+
+// Red when settle doesn't ask for the pin in force: operators who mend the config, or delete the server, see it without anybody's list.
+func TestAMendedConfigEndsTheDriftWithoutTraffic(t *testing.T) {
+	for _, pin := range []string{message.Pin([]byte(poisoned)), ""} {
+		var heard told
+		first := message.Pin([]byte(asPinned))
+		var inForce atomic.Pointer[string]
+		inForce.Store(&first)
+		bubble(t, catalogue.Config{Drifted: heard.hear, Pin: func(string, string) string { return *inForce.Load() }}, func(t *testing.T, c *catalogue.Catalogue) {
+			s := pinnedServer(t, "", first)
+			list(t, c, keyOf(s), s, always(tools(poisoned)))
+			pass(5 * time.Minute)
+			heard.want(t, "github search true")
+			inForce.Store(&pin)
+			pass(2 * time.Minute)
+			heard.want(t, "github search true", "github search false")
+		})
+	}
+}
+
+// Red when the config is part of who saw a drift, or when servers without any pin are passed over.
+func TestAnotherConfigIsNoOtherView(t *testing.T) {
+	var heard told
+	bubble(t, catalogue.Config{Drifted: heard.hear}, func(t *testing.T, c *catalogue.Catalogue) {
+		before, after := pinnedServer(t, "", message.Pin([]byte(asPinned))), pinnedServer(t, "hide", message.Pin([]byte(asPinned)))
+		list(t, c, keyOf(before), before, always(tools(poisoned)))
+		pass(time.Minute)
+		list(t, c, keyOf(after), after, always(tools(asPinned)))
+		heard.want(t, "github search true", "github search false")
+		pass(time.Minute)
+		list(t, c, keyOf(after), after, always(tools(poisoned)))
+		bare := *after
+		bare.Shape, bare.Hash = nil, before.Hash
+		pass(time.Minute)
+		list(t, c, keyOf(&bare), &bare, always(tools(poisoned)))
+		heard.want(t, "github search true", "github search false", "github search true", "github search false")
+	})
 }
 
 // Red when any view may end a drift.

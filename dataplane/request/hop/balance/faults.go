@@ -45,10 +45,10 @@ func Told(f *fault.Error) string {
 	return at + ": " + f.Message
 }
 
-// circuitOpen refuses a call. why is the last failure, nil when nobody said; it is the cause in the fault, too.
-func (v *Server) circuitOpen(since time.Time, wait time.Duration, why *fault.Error) *fault.Error {
+// circuitOpen refuses a call to who gets none. why is the last failure, nil when nobody said; it is the cause in the fault, too.
+func (v *Server) circuitOpen(who string, since time.Time, wait time.Duration, why *fault.Error) *fault.Error {
 	name := v.Config.Name
-	message := "the server " + name + " gets no calls for a moment: it couldn't be reached or didn't answer " +
+	message := who + " gets no calls for a moment: it couldn't be reached or didn't answer " +
 		strconv.Itoa(v.Config.Resilience.BreakerFailures) + " times in a row"
 	if !since.IsZero() {
 		message += ", since " + since.UTC().Format(time.RFC3339)
@@ -64,6 +64,17 @@ func (v *Server) circuitOpen(since time.Time, wait time.Duration, why *fault.Err
 	}
 	f.Message = message
 	return f
+}
+
+// all is who gets no calls when no instance does.
+func (v *Server) all() string { return "the server " + v.Config.Name }
+
+// bound is who gets none when the one instance that a session is bound to doesn't.
+func (v *Server) bound() string {
+	if len(v.Config.Instances) < 2 {
+		return v.all()
+	}
+	return "the instance of the server " + v.Config.Name + " that holds this session"
 }
 
 func (v *Server) lost() *fault.Error {

@@ -88,7 +88,7 @@ func (v *Server) take(m *member) (Lease, error) {
 	if v.open(m) {
 		ok, wait := m.breaker.try(v.balance.now(), v.grace())
 		if !ok && v.open(m) {
-			return Lease{}, v.circuitOpen(m.breaker.opening(), wait, m.breaker.why.Load())
+			return Lease{}, v.circuitOpen(v.bound(), m.breaker.opening(), wait, m.breaker.why.Load())
 		}
 		l.trial = ok
 	}
@@ -120,7 +120,7 @@ func (v *Server) down(only uint32) *fault.Error {
 	if since.IsZero() {
 		return nil
 	}
-	return v.circuitOpen(since, soonest, why)
+	return v.circuitOpen(v.all(), since, soonest, why)
 }
 
 // open reports whether an instance gets no calls.
@@ -167,7 +167,7 @@ func (v *Server) choose(avoid *table.Target) (Lease, error) {
 	case spare != nil:
 		return v.take(spare)
 	}
-	return Lease{}, v.circuitOpen(since, soonest, why)
+	return Lease{}, v.circuitOpen(v.all(), since, soonest, why)
 }
 
 // lessBusy takes two of the instances that are well by chance, and of these the one with fewer calls; nil when there is none.
