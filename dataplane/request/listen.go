@@ -55,13 +55,18 @@ func (h *Handler) stay(x *exchange, run func(ctx context.Context) error) error {
 		return err
 	}
 	defer h.streams.Release(x.principal.ID)
+	x.permit.Release() // a stream counts among streams, not among requests in flight
+	return h.watched(x, run)
+}
+
+// watched runs a long-lived stream until the caller, the drain, the credential or a change of the config ends its context.
+func (h *Handler) watched(x *exchange, run func(ctx context.Context) error) error {
 	open := h.cfg.Telemetry.Streams()
 	open.Inc()
 	defer open.Dec()
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(h.draining, func() { cancel(errDraining) })()
-	x.permit.Release() // a stream counts among streams, not among requests in flight
 	defer h.watch.add(x, cancel)()
 	if err := h.overtaken(x); err != nil {
 		return err

@@ -99,23 +99,14 @@ func (v *Visit) Body() (body []byte, release func(), err error) {
 // the config wouldn't let the stream be opened any more. Events may be sent from any goroutine until stay returns, by one at a time.
 func (v *Visit) Lasting(stay func(ctx context.Context) error) error {
 	x, h := v.x, v.h
-	open := h.cfg.Telemetry.Streams()
-	open.Inc()
-	defer open.Dec()
-	ctx, cancel := context.WithCancelCause(x.ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(h.draining, func() { cancel(errDraining) })()
-	defer h.watch.add(x, cancel)()
-	if err := h.overtaken(x); err != nil {
-		return err
-	}
-	x.ctx = ctx
-	if err := x.reply.Stream(); err != nil {
-		return clientGone(x, err)
-	}
-	h.opened(x)
-	defer x.closed()
-	return stay(ctx)
+	return h.watched(x, func(ctx context.Context) error {
+		if err := x.reply.Stream(); err != nil {
+			return clientGone(x, err)
+		}
+		h.opened(x)
+		defer x.closed()
+		return stay(ctx)
+	})
 }
 
 // Draining reports whether a stream that Lasting opened should end because the data plane drains, and for no other reason.

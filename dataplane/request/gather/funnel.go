@@ -147,7 +147,7 @@ func (r *reader) run() {
 		if r.f.ctx.Err() != nil {
 			return
 		}
-		if forGood(err) {
+		if ForGood(err) {
 			return
 		}
 		if r.f.Failed != nil {
@@ -162,8 +162,8 @@ func (r *reader) run() {
 	}
 }
 
-// forGood reports whether there is no use in opening a stream again.
-func forGood(err error) bool {
+// ForGood reports whether err says that there is no use in opening a stream again: a Funnel then doesn't.
+func ForGood(err error) bool {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return true
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/hopgate/hopgate/dataplane/request/leg"
 	"github.com/hopgate/hopgate/dataplane/request/session"
 	"github.com/hopgate/hopgate/dataplane/table"
-	"github.com/hopgate/hopgate/proto/fault"
 )
 
 // firstWait is how long a merged stream waits, before it begins, for those of servers that keep state in sessions, and for a first one that stands.
@@ -114,8 +113,7 @@ func (l *Listening) Open(ctx context.Context) error {
 // tried takes in what came of an attempt to open a server's stream, in the goroutine of that stream. A session that the server keeps state in ends
 // the whole stream when it is lost, and so does the last one that was left, so that the client comes back and is told.
 func (l *Listening) tried(of *table.Server, begun bool, err error) {
-	f, lost := fault.As(err), hop.SessionLost(err)
-	mute := lost || errors.Is(err, errors.ErrUnsupported) || f != nil && f.Kind == fault.Unsupported // as gather.Funnel sees it
+	lost, mute := hop.SessionLost(err), gather.ForGood(err)
 	switch {
 	case lost && of.NeedsSession && l.gone(func(server string) bool { return server == of.Name }):
 		l.end(bereft(of.Name))
